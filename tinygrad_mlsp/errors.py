@@ -1,0 +1,37 @@
+"""What can go wrong, one exception a cause. Every message names the operation and what to do."""
+
+
+class Error(Exception):
+    """The parent of every exception that this library raises on purpose."""
+
+
+class ShapeError(Error, ValueError):
+    """Shapes that do not fit the operation."""
+
+
+class DTypeError(Error, TypeError):
+    """A dtype or a type of argument that the operation does not take."""
+
+
+class DeviceError(Error, RuntimeError):
+    """Tensors on two devices, or a device that is not there."""
+
+
+class GraphError(Error, RuntimeError):
+    """A backward pass that cannot run: freed, changed or missing graph."""
+
+
+class MissingDependency(Error, ImportError):
+    """An optional package is needed; the message names the extra that installs it."""
+
+
+class DataError(Error, ValueError):
+    """A data set that is missing, damaged or of the wrong form."""
+
+
+class OptionError(Error, ValueError):
+    """An option, argument or name that the callee does not know."""
+
+
+class IndexingError(Error, IndexError):
+    """An index outside the tensor, or of a kind that does not index."""

@@ -1,0 +1,198 @@
+"""An operation: a forward function of `xp`, and the calculus of each argument, declared beside it.
+
+Four kinds are enough, named after how the operation depends on its array arguments:
+
+    linear        linear in all of them together        one adjoint an argument
+    elementwise   entry by entry                        one slope an argument
+    multilinear   linear in each by itself              one adjoint an argument
+    general       anything else                         one adjoint and one tangent an argument
+
+and `constant` for what has no slope at all (comparisons, floor, argmax). A rule is a plain function
+that names what it needs, and nothing else is kept alive for it:
+
+    xp              the namespace it computes in: numbers, a new graph, formulas or shapes
+    g, t            the cotangent that arrives (of `y`), the tangent that arrives (of the argument)
+    y, <argument>   the result (a tuple where there are several) and the arguments
+    <argument>_shape, <argument>_dtype     metadata alone, which keeps no array alive
+    <option>        a keyword-only argument of the operation
+    needed          which entries of a list argument want a gradient
+
+Array arguments are positional; an argument annotated `list` takes a list of arrays; a forward function
+annotated `-> tuple` has several outputs. Absent cotangents and tangents are None.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .errors import OptionError
+
+registry: dict[str, Operation] = {}
+on_declaration: list[Callable[[Operation], None]] = []  # the spaces, which offer every operation to the rules
+
+Rule = Callable[..., Any]
+
+
+def names(rule: Rule) -> tuple[str, ...]:
+    """The parameters of a rule: what it needs."""
+    return tuple(inspect.signature(rule).parameters)
+
+
+class Operation:
+    """One entry of the calculus. Call it with Tensors to compute, and to record where a gradient is wanted."""
+
+    def __init__(self, forward: Rule, kind: str, name: str | None = None) -> None:
+        parameters = list(inspect.signature(forward).parameters.values())[1:]
+        self.forward, self.kind, self.name = forward, kind, name or forward.__name__
+        self.__doc__, self.__name__, self.__module__ = forward.__doc__, self.name, forward.__module__
+        self.arguments = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+        self.options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        self.optional = {p.name for p in parameters if p.name in self.arguments and p.default is None}
+        lists = [p.name for p in parameters if p.annotation in (list, "list")]
+        self.list_argument = lists[0] if lists else None
+        self.several = inspect.signature(forward).return_annotation in (tuple, "tuple")
+        self.adjoint: dict[str, Rule] = {}
+        self.slope: dict[str, Rule] = {}
+        self.tangent: dict[str, Rule] = {}
+        self.kink = ""
+        self.diagnose: Callable[..., str] | None = None
+        self._record: Callable[..., Any] | None = None
+        if self.name in registry:
+            raise OptionError(f"an operation named {self.name!r} is declared already")
+        registry[self.name] = self
+        for adopt in on_declaration:
+            adopt(self)
+
+    def slopes(self, **rules: Rule) -> Operation:
+        """∂y/∂x entry by entry, one an argument: gives both directions."""
+        return self._declare("slope", rules)
+
+    def adjoints(self, **rules: Rule) -> Operation:
+        """Jᵀg, one an argument (transposed, not conjugated: see `sweep`)."""
+        return self._declare("adjoint", rules)
+
+    def tangents(self, **rules: Rule) -> Operation:
+        """J t, one an argument; the contributions of several arguments are added."""
+        return self._declare("tangent", rules)
+
+    def at_kink(self, convention: str) -> Operation:
+        """States which slope is taken where the derivative does not exist; the tests hold it."""
+        self.kink = convention
+        return self
+
+    def on_failure(self, diagnose: Callable[..., str]) -> Operation:
+        """`diagnose(*shapes)` says in words which dimension disagrees; it runs only after a failure."""
+        self.diagnose = diagnose
+        return self
+
+    def _declare(self, what: str, rules: dict[str, Rule]) -> Operation:
+        known = {"xp", "g", "t", "y", "needed", *self.arguments, *self.options}
+        known |= {f"{a}_{fact}" for a in self.arguments for fact in ("shape", "dtype")}
+        for argument, rule in rules.items():
+            unknown = [n for n in names(rule) if n not in known]
+            if argument not in self.arguments or unknown:
+                raise OptionError(
+                    f"{self.name}: the {what} rule for {argument!r} names {unknown or argument!r}; "
+                    f"arguments are {', '.join(self.arguments)}, options {', '.join(self.options) or 'none'}"
+                )
+        getattr(self, what).update(rules)
+        self._record = None
+        return self
+
+    @property
+    def differentiable(self) -> tuple[str, ...]:
+        """The arguments through which a gradient flows, in order."""
+        return tuple(a for a in self.arguments if a in self.adjoint or a in self.slope)
+
+    @property
+    def backward_rules(self) -> dict[str, Rule]:
+        return {**self.slope, **self.adjoint}
+
+    @property
+    def record(self) -> Callable[..., Any]:
+        """The function that computes on Tensors and records; written once, at the first use."""
+        if self._record is None:
+            self._record = build_record(self)
+        return self._record
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self.record(*arguments, **options)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} operation {self.name}({', '.join((*self.arguments, *self.options))})>"
+
+    def environment(self, arguments: Sequence[Any], y: Any, options: dict[str, Any]) -> dict[str, Any]:
+        """All that a rule may name but `xp`, `g` and `t`, from the full record of one application."""
+        values: dict[str, Any] = dict(zip(self.arguments, arguments, strict=True), y=y, **options)
+        for name, value in zip(self.arguments, arguments, strict=True):
+            for fact in ("shape", "dtype"):
+                if isinstance(value, (list, tuple)):
+                    values[f"{name}_{fact}"] = tuple(getattr(v, fact) for v in value)
+                else:
+                    values[f"{name}_{fact}"] = getattr(value, fact, None)
+        return values
+
+    def pull_argument(self, argument: str, xp: Any, g: Any, values: dict[str, Any]) -> Any:
+        """The contribution Jᵀg to one argument, written for reading; `build_pull` is the same, unrolled."""
+        rule = self.backward_rules[argument]
+        part = rule(**{n: {"xp": xp, "g": g}.get(n, values.get(n)) for n in names(rule)})
+        return g * part if argument in self.slope else part
+
+    def push_forward(self, xp: Any, tangents: Sequence[Any], values: dict[str, Any]) -> Any:
+        """J t: what the tangents of the arguments (None for zero) make of the result."""
+        inputs = [values[a] for a in self.arguments]
+        options = {o: values[o] for o in self.options}
+        present = [i for i, t in enumerate(tangents) if t is not None]
+        if self.kind == "linear":
+            filled = [_zeros(xp, x) if t is None else t for x, t in zip(inputs, tangents, strict=True)]
+            if self.list_argument:
+                filled = [
+                    [_zeros(xp, x) if t is None else t for x, t in zip(xs, ts, strict=True)] if name == self.list_argument else ts
+                    for name, xs, ts in zip(self.arguments, inputs, filled, strict=True)
+                ]
+            passed = [f if a in self.differentiable else x for a, x, f in zip(self.arguments, inputs, filled, strict=True)]
+            return self.forward(xp, *passed, **options)
+        parts = []
+        for i in present:
+            argument = self.arguments[i]
+            if self.kind == "multilinear" and argument == self.list_argument:
+                for k, t in enumerate(tangents[i]):
+                    if t is not None:
+                        swapped = [*inputs[i][:k], t, *inputs[i][k + 1 :]]
+                        parts.append(self.forward(xp, *inputs[:i], swapped, *inputs[i + 1 :], **options))
+            elif self.kind == "multilinear":
+                parts.append(self.forward(xp, *inputs[:i], tangents[i], *inputs[i + 1 :], **options))
+            else:
+                rule = self.slope.get(argument) or self.tangent[argument]
+                part = rule(**{n: {"xp": xp, "t": tangents[i]}.get(n, values.get(n)) for n in names(rule)})
+                parts.append(part * tangents[i] if argument in self.slope else part)
+        total = parts[0]
+        for part in parts[1:]:
+            total = tuple(a + b for a, b in zip(total, part, strict=True)) if self.several else total + part
+        return total
+
+
+def _zeros(xp: Any, like: Any) -> Any:
+    return None if like is None or isinstance(like, (list, tuple)) else xp.zeros_like(like)
+
+
+def build_record(operation: Operation) -> Callable[..., Any]:
+    """Replaced by `tensor`, which knows what a Tensor is."""
+    raise OptionError(f"{operation.name}: import tinygrad_mlsp before calling an operation")
+
+
+def _kind(kind: str) -> Callable[[Rule], Operation]:
+    def declare(forward: Rule) -> Operation:
+        return Operation(forward, kind)
+
+    declare.__doc__ = f"Declares a {kind} operation; see the top of this file."
+    return declare
+
+
+linear = _kind("linear")
+elementwise = _kind("elementwise")
+multilinear = _kind("multilinear")
+general = _kind("general")
+constant = _kind("constant")

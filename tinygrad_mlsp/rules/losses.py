@@ -1,0 +1,42 @@
+"""Losses whose stable or fused form needs a rule of its own; the rest are compositions in `nn.functional`."""
+
+from __future__ import annotations
+
+from ..op import elementwise, general
+
+
+@general
+def cross_entropy(xp, logits, target):
+    """y = ln Σⱼ e^(xⱼ) − x_target, in nats     x̄ = (softmax(x) − onehot) ȳ
+
+    Shapes: logits [..., classes], target [...] of integers, y [...].
+    """
+    top = xp.max(logits, axis=-1, keepdims=True)
+    total = xp.log(xp.sum(xp.exp(logits - top), axis=-1, keepdims=True)) + top
+    return xp.squeeze(total - xp.take_along_axis(logits, xp.expand_dims(target, -1), axis=-1), -1)
+
+
+def _towards_target(xp, g, logits, target):
+    g = xp.expand_dims(g, -1)
+    return xp.softmax(logits, axis=-1) * g - xp.scatter_along_axis(g, xp.expand_dims(target, -1), logits.shape, -1)
+
+
+cross_entropy.adjoints(logits=_towards_target)
+cross_entropy.tangents(
+    logits=lambda xp, t, logits, target: xp.sum(xp.softmax(logits, axis=-1) * t, axis=-1)
+    - xp.squeeze(xp.take_along_axis(t, xp.expand_dims(target, -1), axis=-1), -1)
+)
+cross_entropy.on_failure(
+    lambda x, t: f"logits of shape {x} want a target of shape {x[:-1]} with classes 0 to {x[-1] - 1 if x else '?'}, got {t}"
+)
+
+
+@elementwise
+def binary_cross_entropy_with_logits(xp, logits, target):
+    """y = −t ln σ(x) − (1 − t) ln(1 − σ(x)), in nats     ∂y/∂x = σ(x) − t     ∂y/∂t = −x"""
+    return xp.maximum(logits, 0) - logits * target + xp.log1p(xp.exp(-xp.abs(logits)))
+
+
+binary_cross_entropy_with_logits.slopes(
+    logits=lambda xp, logits, target: xp.sigmoid(logits) - target, target=lambda logits: -logits
+)

@@ -1,0 +1,255 @@
+"""Sums, means, extremes, products along axes. `axis` is None (all), one axis or several."""
+
+from __future__ import annotations
+
+from math import prod as _product
+from typing import Any
+
+from ..op import constant, general, linear
+
+
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """`axis` as a sorted tuple of non-negative axes."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(sorted(a % ndim if ndim else a for a in (axis if isinstance(axis, (tuple, list)) else (axis,))))
+
+
+def count(shape: tuple[int, ...], axis: Any) -> int:
+    """How many entries a reduction folds into one."""
+    return _product(shape[a] for a in axes_of(axis, len(shape)))
+
+
+def expand(xp: Any, g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
+    """g with the reduced axes put back, of length one."""
+    return g if keepdims else xp.reshape(g, tuple(1 if a in axes_of(axis, len(shape)) else n for a, n in enumerate(shape)))
+
+
+def spread(xp: Any, g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
+    """g copied along the reduced axes: the adjoint of a sum."""
+    return xp.broadcast_to(expand(xp, g, shape, axis, keepdims), shape)
+
+
+@linear
+def sum(xp, x, *, axis=None, keepdims=False):
+    """y = Σ x     x̄ = ȳ, spread"""
+    return xp.sum(x, axis=axis, keepdims=keepdims)
+
+
+sum.adjoints(x=lambda xp, g, x_shape, axis, keepdims: spread(xp, g, x_shape, axis, keepdims))
+
+
+@linear
+def mean(xp, x, *, axis=None, keepdims=False):
+    """y = Σ x / n"""
+    return xp.mean(x, axis=axis, keepdims=keepdims)
+
+
+mean.adjoints(
+    x=lambda xp, g, x_shape, axis, keepdims: spread(xp, g / max_one(count(x_shape, axis)), x_shape, axis, keepdims)
+)
+
+
+def max_one(n: float) -> float:
+    """n, and 1 for the empty case, whose gradient has no entries."""
+    return n if n > 0 else 1
+
+
+def _centred(xp: Any, x: Any, axis: Any) -> Any:
+    return x - xp.mean(x, axis=axis, keepdims=True)
+
+
+@general
+def var(xp, x, *, axis=None, correction=0, keepdims=False):
+    """y = Σ (x − x̄)² / (n − correction)     ∂y/∂x = 2 (x − x̄)/(n − correction)"""
+    d = _centred(xp, x, axis)
+    return xp.sum(d * d, axis=axis, keepdims=keepdims) / max_one(count(x.shape, axis) - correction)
+
+
+def _var_slope(xp, x, axis, correction):
+    return _centred(xp, x, axis) * (2 / max_one(count(x.shape, axis) - correction))
+
+
+var.adjoints(
+    x=lambda xp, g, x, axis, correction, keepdims: (
+        expand(xp, g, x.shape, axis, keepdims) * _var_slope(xp, x, axis, correction)
+    )
+)
+var.tangents(
+    x=lambda xp, t, x, axis, correction, keepdims: xp.sum(
+        t * _var_slope(xp, x, axis, correction), axis=axis, keepdims=keepdims
+    )
+)
+
+
+@general
+def std(xp, x, *, axis=None, correction=0, keepdims=False):
+    """y = √var     ∂y/∂x = (x − x̄)/((n − correction) y)"""
+    d = _centred(xp, x, axis)
+    return xp.sqrt(xp.sum(d * d, axis=axis, keepdims=keepdims) / max_one(count(x.shape, axis) - correction))
+
+
+def _std_slope(xp, x, y, axis, correction, keepdims):
+    y = expand(xp, y, x.shape, axis, keepdims)
+    return _centred(xp, x, axis) / ((y + (y == 0)) * max_one(count(x.shape, axis) - correction))
+
+
+std.adjoints(
+    x=lambda xp, g, x, y, axis, correction, keepdims: (
+        expand(xp, g, x.shape, axis, keepdims) * _std_slope(xp, x, y, axis, correction, keepdims)
+    )
+)
+std.tangents(
+    x=lambda xp, t, x, y, axis, correction, keepdims: xp.sum(
+        t * _std_slope(xp, x, y, axis, correction, keepdims), axis=axis, keepdims=keepdims
+    )
+)
+std.at_kink("0 where all entries are equal")
+
+
+def _winners(xp, x, y, axis, keepdims):
+    """Each entry's share of the extreme: ties share it equally."""
+    won = xp.astype(x == expand(xp, y, x.shape, axis, keepdims), x.dtype)
+    return won / xp.sum(won, axis=axis, keepdims=True)
+
+
+@general
+def max(xp, x, *, axis=None, keepdims=False):
+    """y = the largest entry     ∂y/∂x = 1 there, 0 elsewhere"""
+    return xp.max(x, axis=axis, keepdims=keepdims)
+
+
+@general
+def min(xp, x, *, axis=None, keepdims=False):
+    """y = the smallest entry     ∂y/∂x = 1 there, 0 elsewhere"""
+    return xp.min(x, axis=axis, keepdims=keepdims)
+
+
+for _extreme in (max, min):
+    _extreme.adjoints(
+        x=lambda xp, g, x, y, axis, keepdims: (
+            expand(xp, g, x.shape, axis, keepdims) * _winners(xp, x, y, axis, keepdims)
+        )
+    )
+    _extreme.tangents(
+        x=lambda xp, t, x, y, axis, keepdims: xp.sum(
+            t * _winners(xp, x, y, axis, keepdims), axis=axis, keepdims=keepdims
+        )
+    )
+    _extreme.at_kink("ties share the slope equally")
+
+
+def _shifted(xp, x, by):
+    """x moved along its last axis by `by` places, ones coming in: the step of a running product."""
+    n = x.shape[-1]
+    ones = xp.ones_like(xp.getitem(x, (..., slice(0, _least(by if by > 0 else -by, n)))))
+    if by > 0:
+        return xp.concat([ones, xp.getitem(x, (..., slice(0, _most(n - by))))], axis=-1)
+    return xp.concat([xp.getitem(x, (..., slice(_least(-by, n), n))), ones], axis=-1)
+
+
+def _least(a: int, b: int) -> int:
+    return a if a < b else b
+
+
+def _most(a: int) -> int:
+    return a if a > 0 else 0
+
+
+def others(xp, x, axis):
+    """For each entry the product of all the others along the axes, zeros or not, in log n steps."""
+    axes = axes_of(axis, len(x.shape))
+    kept = tuple(a for a in range(len(x.shape)) if a not in axes)
+    order = kept + axes
+    moved = xp.permute_dims(x, order)
+    n = count(x.shape, axis)
+    flat = xp.reshape(moved, (*(x.shape[a] for a in kept), n))
+    before, after = _shifted(xp, flat, 1), _shifted(xp, flat, -1)
+    step = 1
+    while step < n:
+        before, after = before * _shifted(xp, before, step), after * _shifted(xp, after, -step)
+        step *= 2
+    product = xp.reshape(before * after, tuple(x.shape[a] for a in order))
+    return xp.permute_dims(product, tuple(order.index(a) for a in range(len(order))))
+
+
+@general
+def prod(xp, x, *, axis=None, keepdims=False):
+    """y = Π x     ∂y/∂xᵢ = the product of the others"""
+    return xp.prod(x, axis=axis, keepdims=keepdims)
+
+
+prod.adjoints(x=lambda xp, g, x, axis, keepdims: expand(xp, g, x.shape, axis, keepdims) * others(xp, x, axis))
+prod.tangents(x=lambda xp, t, x, axis, keepdims: xp.sum(t * others(xp, x, axis), axis=axis, keepdims=keepdims))
+
+
+@general
+def logsumexp(xp, x, *, axis=None, keepdims=False):
+    """y = ln Σ eˣ     ∂y/∂x = e^(x − y), which sums to 1"""
+    top = xp.max(x, axis=axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, 0)
+    y = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
+    return y if keepdims else xp.reshape(y, tuple(n for a, n in enumerate(x.shape) if a not in axes_of(axis, len(x.shape))))
+
+
+def _share(xp, x, y, axis, keepdims):
+    y = expand(xp, y, x.shape, axis, keepdims)
+    return xp.exp(x - xp.where(xp.isfinite(y), y, 0))
+
+
+logsumexp.adjoints(
+    x=lambda xp, g, x, y, axis, keepdims: expand(xp, g, x.shape, axis, keepdims) * _share(xp, x, y, axis, keepdims)
+)
+logsumexp.tangents(
+    x=lambda xp, t, x, y, axis, keepdims: xp.sum(t * _share(xp, x, y, axis, keepdims), axis=axis, keepdims=keepdims)
+)
+
+
+@general
+def softmax(xp, x, *, axis=-1):
+    """y = eˣ / Σ eˣ     x̄ = y (ȳ − Σ ȳ y)"""
+    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    return e / xp.sum(e, axis=axis, keepdims=True)
+
+
+softmax.adjoints(x=lambda xp, g, y, axis: y * (g - xp.sum(g * y, axis=axis, keepdims=True)))
+softmax.tangents(x=lambda xp, t, y, axis: y * (t - xp.sum(t * y, axis=axis, keepdims=True)))
+
+
+@general
+def log_softmax(xp, x, *, axis=-1):
+    """y = x − ln Σ eˣ     x̄ = ȳ − eʸ Σ ȳ"""
+    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+
+log_softmax.adjoints(x=lambda xp, g, y, axis: g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True))
+log_softmax.tangents(x=lambda xp, t, y, axis: t - xp.sum(xp.exp(y) * t, axis=axis, keepdims=True))
+
+
+@constant
+def argmax(xp, x, *, axis=None, keepdims=False):
+    """The place of the largest entry, the first at a tie"""
+    return _place(xp.argmax(x, axis=axis), x, axis, keepdims)
+
+
+@constant
+def argmin(xp, x, *, axis=None, keepdims=False):
+    """The place of the smallest entry, the first at a tie"""
+    return _place(xp.argmin(x, axis=axis), x, axis, keepdims)
+
+
+def _place(y, x, axis, keepdims):
+    return y.reshape(tuple(1 if a in axes_of(axis, x.ndim) else n for a, n in enumerate(x.shape))) if keepdims else y
+
+
+@constant
+def any(xp, x, *, axis=None, keepdims=False):
+    """Whether any entry is true"""
+    return xp.any(x, axis=axis, keepdims=keepdims)
+
+
+@constant
+def all(xp, x, *, axis=None, keepdims=False):
+    """Whether every entry is true"""
+    return xp.all(x, axis=axis, keepdims=keepdims)

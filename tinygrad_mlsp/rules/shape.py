@@ -1,0 +1,172 @@
+"""Moves entries about without changing them; every operation here is linear, and its adjoint moves them back."""
+
+from __future__ import annotations
+
+from ..op import constant, general, linear
+
+
+@linear
+def reshape(xp, x, *, shape):
+    """y = the same entries in another shape"""
+    return xp.reshape(x, shape)
+
+
+reshape.adjoints(x=lambda xp, g, x_shape: xp.reshape(g, x_shape))
+reshape.on_failure(lambda shape: f"a tensor of shape {shape} does not have that many entries")
+
+
+@linear
+def permute_dims(xp, x, *, axes):
+    """y = the axes in another order"""
+    return xp.permute_dims(x, axes)
+
+
+permute_dims.adjoints(
+    x=lambda xp, g, axes: xp.permute_dims(g, tuple(sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))))
+)
+
+
+@linear
+def matrix_transpose(xp, x):
+    """y = xᵀ, of the last two axes"""
+    return xp.matrix_transpose(x)
+
+
+matrix_transpose.adjoints(x=lambda xp, g: xp.matrix_transpose(g))
+
+
+@linear
+def broadcast_to(xp, x, *, shape):
+    """y = x copied along new or unit axes"""
+    return xp.broadcast_to(x, shape)
+
+
+broadcast_to.adjoints(x=lambda g: g)  # the sweep undoes every broadcast, this one too
+
+
+@linear
+def expand_dims(xp, x, *, axis=0):
+    """y = x with new axes of length one"""
+    return xp.expand_dims(x, axis)
+
+
+expand_dims.adjoints(x=lambda xp, g, x_shape: xp.reshape(g, x_shape))
+
+
+@linear
+def squeeze(xp, x, *, axis=None):
+    """y = x without axes of length one"""
+    return xp.squeeze(x, axis)
+
+
+squeeze.adjoints(x=lambda xp, g, x_shape: xp.reshape(g, x_shape))
+
+
+@linear
+def flip(xp, x, *, axis=None):
+    """y = x read backwards along the axes"""
+    return xp.flip(x, axis)
+
+
+flip.adjoints(x=lambda xp, g, axis: xp.flip(g, axis))
+
+
+@linear
+def concat(xp, arrays: list, *, axis=0):
+    """y = the arrays end to end along an axis (None: all of them flattened)"""
+    return xp.concat(arrays, axis=axis)
+
+
+def _cut(xp, g, arrays_shape, axis, needed):
+    parts, start = [], 0
+    for shape, wanted in zip(arrays_shape, needed, strict=True):
+        if axis is None:
+            n = 1
+            for length in shape:
+                n *= length
+            piece = xp.reshape(xp.getitem(g, slice(start, start + n)), shape) if wanted else None
+        else:
+            n = shape[axis]
+            piece = xp.getitem(g, (slice(None),) * (axis % len(shape)) + (slice(start, start + n),)) if wanted else None
+        parts.append(piece)
+        start += n
+    return parts
+
+
+concat.adjoints(arrays=_cut)
+
+
+@linear
+def stack(xp, arrays: list, *, axis=0):
+    """y = the arrays side by side along a new axis"""
+    return xp.stack(arrays, axis=axis)
+
+
+stack.adjoints(
+    arrays=lambda xp, g, axis, needed: [
+        xp.getitem(g, (slice(None),) * (axis % len(g.shape)) + (i,)) if wanted else None
+        for i, wanted in enumerate(needed)
+    ]
+)
+
+
+@linear
+def split(xp, x, *, sections, axis=0) -> tuple:
+    """y₁, y₂, … = x cut along an axis, into equal `sections` or at the places listed"""
+    return xp.split(x, sections, axis)
+
+
+def _join(xp, g, x_shape, sections, axis):
+    n = x_shape[axis]
+    cuts = [i * (n // sections) for i in range(1, sections)] if isinstance(sections, int) else list(sections)
+    zero = next(xp.zeros_like(xp.sum(part)) for part in g if part is not None)
+    pieces = []
+    for part, start, stop in zip(g, [0, *cuts], [*cuts, n], strict=True):
+        length = len(range(*slice(start, stop).indices(n)))
+        shape = tuple(length if a == axis % len(x_shape) else m for a, m in enumerate(x_shape))
+        pieces.append(xp.broadcast_to(zero, shape) if part is None else part)
+    return xp.concat(pieces, axis=axis)
+
+
+split.adjoints(x=_join)
+split.on_failure(lambda shape: f"a tensor of shape {shape} does not divide into those sections")
+
+
+@general
+def pad(xp, x, *, pad_width, constant_values=0):
+    """y = x with a border of a constant; `pad_width` is a number, (before, after), or a pair an axis"""
+    return xp.pad(x, pad_width, constant_values=constant_values)
+
+
+def _widths(pad_width, ndim):
+    if isinstance(pad_width, int):
+        return [(pad_width, pad_width)] * ndim
+    if len(pad_width) == 2 and isinstance(pad_width[0], int):
+        return [tuple(pad_width)] * ndim
+    return list(pad_width) * (ndim if len(pad_width) == 1 else 1)
+
+
+def _unpad(xp, g, x_shape, pad_width):
+    widths = _widths(pad_width, len(x_shape))
+    return xp.getitem(g, tuple(slice(w[0], w[0] + n) for w, n in zip(widths, x_shape, strict=True)))
+
+
+pad.adjoints(x=_unpad).tangents(x=lambda xp, t, pad_width: xp.pad(t, pad_width))
+
+
+@constant
+def zeros_like(xp, x):
+    """y = 0, of the shape, dtype and device of x"""
+    return xp.zeros_like(x)
+
+
+@constant
+def ones_like(xp, x):
+    """y = 1, of the shape, dtype and device of x"""
+    return xp.ones_like(x)
+
+
+@constant
+def eye_like(xp, x, *, n):
+    """y = the identity matrix [n, n], of the dtype and device of x"""
+    return xp.eye_like(x, n)

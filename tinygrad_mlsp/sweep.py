@@ -1,0 +1,498 @@
+"""The chain rule twice, facing each other: a sweep backward and a sweep forward over the recorded graph.
+
+    backward   x̄ = Jᵀ ȳ     from the result to the leaves, in falling order of creation
+    forward    ẏ = J ẋ      from the leaves to the result, in rising order of creation
+
+Creation order is a topological order, so nothing here recurses. Both sweeps are written for any `xp`:
+with NumPy or CuPy they compute numbers; with the library itself and a `wrap` that rebuilds Tensors from
+saved arrays, every step is recorded in turn, and can be differentiated again.
+
+Complex numbers: the sweeps carry the plain transpose, which needs no conjugation in any rule; what is
+handed to a user is conjugated once, on arrival (`Watch.arrive`), so a gradient points uphill as PyTorch's does.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+from .errors import GraphError
+from .op import Operation, names
+from .source import inlined
+
+Wrap = Callable[[Any, "Node | None"], Any]  # makes a Tensor of an array and its node
+
+next_order = count(-1, -1).__next__
+
+
+class Node:
+    """One recorded application, or a leaf (`recipe` is None). It knows its parents' nodes, never a Tensor."""
+
+    __slots__ = ("order", "recipe", "links", "shape", "watch")
+
+    order: int  # falls with creation: the smallest is the newest, as a heap wants it
+    recipe: Any  # Recipe, FullRecipe or PART; None for a leaf
+    links: Any  # the parents' nodes, then the values that the rules name; None for a leaf, and once freed
+    shape: Any  # of the result, a tuple; where there are several results, their number
+    watch: Watch | None  # who wants to see the gradient that arrives here
+
+    @property
+    def parents(self) -> tuple[Node | None, ...]:
+        """One node a differentiable argument; None where no gradient is wanted."""
+        return () if self.links is None else self.recipe.parents(self.links)
+
+
+def make_node(recipe: Any, links: Any, shape: Any, watch: Watch | None = None) -> Node:
+    node = Node()
+    node.order, node.recipe, node.links, node.shape, node.watch = next_order(), recipe, links, shape, watch
+    return node
+
+
+class Recipe:
+    """How one application is undone: what to keep for it, and its pullback, written out once for exactly that.
+
+    `slots` says where each kept value comes from: ("argument", i), ("y",), or ("fact",) for metadata.
+    `captures` says the same to the recorder: an expression, and the arguments whose gradient needs it.
+    """
+
+    __slots__ = ("op", "slots", "captures", "pull", "carry", "lead")
+
+    def __init__(self, op: Operation) -> None:
+        self.op = op
+        self.lead = 1 if op.list_argument else len(op.differentiable)  # links before the kept values
+        wanted: dict[str, set[str]] = {}
+        for argument, rule in op.backward_rules.items():
+            for need in names(rule):
+                if need not in ("xp", "g", "needed"):
+                    wanted.setdefault(need, set()).add(argument)
+        everyone = set(op.differentiable)
+        self.slots: list[tuple[Any, ...]] = []
+        self.captures: list[tuple[str, tuple[str, ...] | None]] = []
+        for need, users in wanted.items():
+            expression, slot = _capture(op, need)
+            self.slots.append(slot)
+            self.captures.append((expression, None if users == everyone else tuple(sorted(users))))
+        if op.several:
+            self.slots.append(("fact",))
+            self.captures.append(("len(Y)", None))
+        self.pull, self.carry = _write_pullback(op, [*wanted, *(["outputs"] if op.several else [])])
+
+    def parents(self, links: tuple[Any, ...]) -> tuple[Node | None, ...]:
+        return links[0] if self.op.list_argument else links[: self.lead]
+
+    def link(self, parents: tuple[Node | None, ...], kept: Sequence[Any]) -> tuple[Any, ...]:
+        """The links of a node: a list argument's parents are one entry."""
+        return (parents, *kept) if self.op.list_argument else (*parents, *kept)
+
+    def revive(self, node: Node, wrap: Wrap) -> Sequence[Any]:
+        """The kept values, with arrays as Tensors that stand in the graph where they stood when kept."""
+        parents = dict(zip(self.op.differentiable, [node.links[0]] if self.op.list_argument else node.links, strict=False))
+        kept = []
+        for slot, value in zip(self.slots, node.links[self.lead :], strict=True):
+            if slot[0] == "argument":
+                value = _lift(value, parents.get(self.op.arguments[slot[1]]), wrap)
+            elif slot[0] == "y":
+                value = _lift_result(node, value, wrap)
+            kept.append(value)
+        return kept
+
+
+def _capture(op: Operation, need: str) -> tuple[str, tuple[Any, ...]]:
+    if need == "y":
+        return "Y", ("y",)
+    if need in op.options:
+        return need, ("fact",)
+    if need in op.arguments:
+        return f"A_{need}", ("argument", op.arguments.index(need))
+    argument, fact = need.rsplit("_", 1)
+    if argument == op.list_argument:
+        return f"tuple([a.{fact} for a in A_{argument}])", ("fact",)
+    return f"A_{argument}.{fact}", ("fact",)
+
+
+_GIVE = """\
+        key = p_{argument}.order
+        if key not in arrived:
+            arrived[key] = part
+            nodes[key] = p_{argument}
+            heappush(pending, key)
+        elif key in owned:
+            arrived[key] += part
+        else:
+            arrived[key] = arrived[key] + part
+            owned.add(key)
+"""
+_STEP = """\
+    if p_{argument} is not None:
+        part = {call}
+        if part.shape != p_{argument}.shape:
+            part = unbroadcast(xp, part, p_{argument}.shape)
+"""
+
+
+def _write_pullback(op: Operation, kept: list[str]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Two functions, written once an operation from its rules' names, as dataclasses write theirs.
+
+    pull(xp, g, links) returns one contribution a parent, None for a parent that wants none;
+    carry(xp, g, links, arrived, nodes, pending, owned) is `pull` and `give` in one, without the loop.
+    """
+    scope: dict[str, Any] = {
+        "absent_as_none": absent_as_none, "unbroadcast": unbroadcast, "heappush": heappush, "give": give,
+    }  # fmt: skip
+    leading = ["parents"] if op.list_argument else [f"p_{a}" for a in op.differentiable]
+    opening = [f"{', '.join([*leading, *('v_' + k for k in kept)])}, = links"]
+    if op.several:
+        opening.append("g = absent_as_none(g, v_outputs)")
+    if op.list_argument:
+        opening.append("needed = [p is not None for p in parents]")
+    calls = {}
+    for argument in op.differentiable:
+        rule = op.backward_rules[argument]
+        scope[f"rule_{argument}"] = rule
+        passed = [n if n in ("xp", "g", "needed") else "v_" + n for n in names(rule)]
+        call = inlined(rule, passed) or f"rule_{argument}({', '.join(passed)})"
+        calls[argument] = f"g * {call}" if argument in op.slope else call
+    pull = [f"def pull_{op.name}(xp, g, links):", *(f"    {line}" for line in opening)]
+    carry = [f"def carry_{op.name}(xp, g, links, arrived, nodes, pending, owned):", *(f"    {line}" for line in opening)]
+    if op.list_argument:
+        pull.append(f"    return {calls[op.list_argument]}")
+        carry.append(f"    for p, part in zip(parents, {calls[op.list_argument]}):")
+        carry.append("        if p is not None: give(xp, p, part, arrived, nodes, pending, owned)")
+    else:
+        wanted = [f"{call} if p_{a} is not None else None" for a, call in calls.items()]
+        pull.append(f"    return {', '.join(wanted)},")
+        for argument, call in calls.items():
+            if op.kind == "elementwise" and len(op.arguments) == 1:  # nothing to broadcast, and nobody else to ask
+                carry.append(f"    if True:\n        part = {call}\n")
+            else:
+                carry.append(_STEP.format(argument=argument, call=call))
+            carry.append(_GIVE.format(argument=argument))
+    exec("\n".join([*pull, *carry]), scope)
+    return scope[f"pull_{op.name}"], scope[f"carry_{op.name}"]
+
+
+def absent_as_none(cotangents: dict[int, Any], outputs: int) -> tuple[Any, ...]:
+    """The cotangents that arrived at an operation with several outputs, in order."""
+    return tuple([cotangents.get(i) for i in range(outputs)])
+
+
+def give(xp: Any, parent: Node, part: Any, arrived: dict[int, Any], nodes: dict[int, Node], pending: list[int], owned: set[int]) -> Any:
+    """Adds one contribution to what has arrived at a parent; returns it, broadcast undone."""
+    if part.shape != parent.shape:
+        part = unbroadcast(xp, part, parent.shape)
+    key = parent.order
+    if key not in arrived:
+        arrived[key] = part
+        nodes[key] = parent
+        heappush(pending, key)
+    elif key in owned:  # a sum that the sweep itself has made: a rule's arrays are never written
+        arrived[key] += part
+    else:
+        arrived[key] = arrived[key] + part
+        owned.add(key)
+    return part
+
+
+class FullRecipe:
+    """Keeps everything of an application (arguments, result, options), so that forward mode can use it too."""
+
+    __slots__ = ("op",)
+    lead = 1
+
+    def __init__(self, op: Operation) -> None:
+        self.op = op
+
+    def parents(self, links: tuple[Any, ...]) -> tuple[Node | None, ...]:
+        return links[0]
+
+    def link(self, parents: tuple[Node | None, ...], kept: Sequence[Any]) -> tuple[Any, ...]:
+        return (parents, *kept)
+
+    def revive(self, node: Node, wrap: Wrap) -> Sequence[Any]:
+        parents, arguments, y, options = node.links
+        sources = {self.op.list_argument: parents} if self.op.list_argument else dict(zip(self.op.differentiable, parents, strict=True))
+        lifted = [_lift(value, sources.get(a), wrap) for a, value in zip(self.op.arguments, arguments, strict=True)]
+        return lifted, _lift_result(node, y, wrap), options
+
+    def pull(self, xp: Any, g: Any, links: tuple[Any, ...]) -> Sequence[Any]:
+        op, (parents, arguments, y, options) = self.op, links
+        values = op.environment(arguments, y, options)
+        if op.several:
+            g = absent_as_none(g, len(y))
+        if op.list_argument:
+            values["needed"] = [p is not None for p in parents]
+            return op.pull_argument(op.list_argument, xp, g, values)
+        return [
+            None if parent is None else op.pull_argument(a, xp, g, values)
+            for a, parent in zip(op.differentiable, parents, strict=True)
+        ]
+
+    def carry(self, xp: Any, g: Any, links: Any, arrived: Any, nodes: Any, pending: Any, owned: Any) -> None:
+        for parent, part in zip(links[0], self.pull(xp, g, links), strict=True):
+            if parent is not None:
+                give(xp, parent, part, arrived, nodes, pending, owned)
+
+    def push(self, xp: Any, tangents: Sequence[Any], kept: Sequence[Any]) -> Any:
+        """`tangents` is aligned with the parents; the operation wants them aligned with its arguments."""
+        op, (arguments, y, options) = self.op, kept
+        if op.list_argument:
+            placed = {op.list_argument: tangents}
+        else:
+            placed = dict(zip(op.differentiable, tangents, strict=True))
+        return op.push_forward(xp, [placed.get(a) for a in op.arguments], op.environment(arguments, y, options))
+
+
+class _Part:
+    """The recipe of a node that stands for one output of an operation with several; its `links` are the
+    operation's node and which output it is."""
+
+    op = None
+
+    def parents(self, links: tuple[Any, ...]) -> tuple[Node, ...]:
+        return links[:1]
+
+
+PART = _Part()
+
+
+class Watch:
+    """What is wanted of the gradient that arrives at a node: keep it as `.grad`, and call the hooks."""
+
+    __slots__ = ("keep", "grad", "hooks", "complex")
+
+    def __init__(self, keep: bool, is_complex: bool) -> None:
+        self.keep, self.grad, self.complex = keep, None, is_complex
+        self.hooks: dict[int, Callable[[Any], Any]] = {}
+
+
+# Writes in place. A write notes the clock beside the root of the memory that it changed; a node made earlier
+# that saved a view of that memory is stale. Success pays one comparison a node, and only writers pay more.
+_writes: dict[int, tuple[int, weakref.ref[Any]]] = {}
+_last_write = 0
+
+
+def _root(array: Any) -> Any:
+    while getattr(array, "base", None) is not None and hasattr(array.base, "dtype"):
+        array = array.base
+    return array
+
+
+def wrote(array: Any) -> None:
+    """Notes that the memory of `array` has been changed in place."""
+    global _last_write
+    root = _root(array)
+    key = id(root)
+    _last_write = next_order()
+    _writes[key] = (_last_write, weakref.ref(root, lambda _: _writes.pop(key, None)))
+
+
+def _check_unchanged(node: Node) -> None:
+    if isinstance(node.recipe, FullRecipe):
+        _, arguments, y, _ = node.links
+        kept = [v for a in (*arguments, y) for v in (a if isinstance(a, (list, tuple)) else [a])]
+    else:
+        kept = node.links[node.recipe.lead :]
+    for value in kept:
+        for array in value if isinstance(value, (list, tuple)) else [value]:
+            entry = _writes.get(id(_root(array))) if hasattr(array, "dtype") and hasattr(array, "base") else None
+            if entry is not None and entry[0] < node.order:
+                raise GraphError(
+                    f"backward of {node.recipe.op.name}: a tensor of shape {array.shape} and dtype {array.dtype} that it "
+                    "saved was changed in place afterwards, so its gradient would be wrong. "
+                    "Change a copy, or run backward() before the change."
+                )
+
+
+def reach(roots: Iterable[Node]) -> dict[int, Node]:
+    """Every node that the roots depend on, by order, the roots included."""
+    found = {node.order: node for node in roots}
+    stack = list(found.values())
+    while stack:
+        for parent in stack.pop().parents:
+            if parent is not None and parent.order not in found:
+                found[parent.order] = parent
+                stack.append(parent)
+    return found
+
+
+def depending_on(nodes: dict[int, Node], targets: Iterable[Node]) -> set[int]:
+    """The orders among `nodes` through which a change of the targets flows, the targets included."""
+    useful = {t.order for t in targets}
+    for order in sorted(nodes, reverse=True):
+        if any(p is not None and p.order in useful for p in nodes[order].parents):
+            useful.add(order)
+    return useful
+
+
+def unbroadcast(xp: Any, g: Any, shape: tuple[int, ...]) -> Any:
+    """Sums g over the axes along which an argument of this shape was broadcast."""
+    extra = len(g.shape) - len(shape)
+    axes = (*range(extra), *(extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1))
+    return xp.reshape(xp.sum(g, axis=axes), shape)
+
+
+def backward(
+    seeds: Sequence[tuple[Node, Any]],
+    xp: Any,
+    wrap: Wrap | None = None,
+    retain: bool = False,
+    targets: Sequence[Node] | None = None,
+    observer: Any = None,
+) -> list[Any]:
+    """Carries the seeds' cotangents back.
+
+    With `targets`, returns the cotangent that reaches each (None for none) and touches no `.grad`;
+    without, adds to the `.grad` of every leaf at the very end, so a failure changes nothing.
+    """
+    wanted: dict[int, Any] = {}
+    plain = wrap is None and observer is None and targets is None
+    useful: set[int] | None = None
+    if targets is not None:
+        useful = depending_on(reach(node for node, _ in seeds), targets)
+        wanted = {t.order: None for t in targets}
+    if observer is not None:
+        observer.begin(reach(node for node, _ in seeds))
+    # The newest node that has a cotangent has all of it: whoever could add to it is newer still, and done.
+    arrived: dict[int, Any] = {}
+    nodes: dict[int, Node] = {}
+    pending: list[int] = []
+    owned: set[int] = set()
+    deliveries: list[tuple[Watch, Any]] = []
+    for node, g in seeds:
+        give(xp, node, g, arrived, nodes, pending, owned)
+    while pending:
+        key = heappop(pending)
+        node = nodes.pop(key)
+        g = arrived.pop(key)
+        if node.watch is not None:
+            g = _call_hooks(xp, node.watch, g)
+            if node.watch.keep and targets is None:
+                deliveries.append((node.watch, g))
+        recipe, links = node.recipe, node.links
+        if not plain and key in wanted:
+            wanted[key] = g
+        if links is None:
+            if recipe is None:
+                continue
+            raise GraphError(
+                f"backward through {recipe.op.name}, whose graph an earlier backward() has freed. "
+                "Pass retain_graph=True to the earlier call, or run the forward pass again."
+            )
+        if recipe is PART:
+            whole, place = links
+            if whole.order not in arrived:
+                arrived[whole.order] = {}
+                nodes[whole.order] = whole
+                heappush(pending, whole.order)
+            parts = arrived[whole.order]
+            parts[place] = parts[place] + g if place in parts else g
+            continue
+        if key > _last_write:
+            _check_unchanged(node)
+        if plain:
+            recipe.carry(xp, g, links, arrived, nodes, pending, owned)
+        else:
+            parents = recipe.parents(links)
+            kept = links[recipe.lead :] if wrap is None else recipe.revive(node, wrap)
+            if useful is not None:
+                parents = tuple([p if p is not None and p.order in useful else None for p in parents])
+            for parent, part in zip(parents, recipe.pull(xp, g, recipe.link(parents, kept)), strict=True):
+                if parent is not None:
+                    part = give(xp, parent, part, arrived, nodes, pending, owned)
+                    if observer is not None:
+                        observer.edge(node, parent, part)
+        if not retain:
+            node.links = None
+    g = part = links = kept = None  # so that a delivered array is known to be ours alone
+    _deliver(xp, deliveries, wrap is not None)
+    return [] if targets is None else [wanted[t.order] for t in targets]
+
+
+def _call_hooks(xp: Any, watch: Watch, g: Any) -> Any:
+    for hook in list(watch.hooks.values()):
+        changed = hook(xp.conj(g) if watch.complex else g)
+        if changed is not None:
+            g = xp.conj(changed) if watch.complex else changed
+    return g
+
+
+def sole(xp: Any, holder: list[Any]) -> Any:
+    """The array in the one-element `holder`, copied unless this was the only reference to its memory."""
+    g = xp.asarray(holder.pop())
+    return xp.copy(g) if g.base is not None or sys.getrefcount(g) > _ALONE else g
+
+
+def _references(holder: list[Any]) -> int:
+    g = holder.pop()
+    return sys.getrefcount(g)
+
+
+_ALONE = _references([object()])  # what one local variable counts, which differs between Pythons
+
+_delivering = threading.Lock()
+
+
+def _deliver(xp: Any, deliveries: list[tuple[Watch, Any]], recorded: bool) -> None:
+    """Adds what arrived to each `.grad`, in memory that nobody else sees."""
+    with _delivering:
+        while deliveries:
+            watch, g = deliveries.pop()
+            if watch.complex:
+                g = xp.conj(g)
+            if watch.grad is not None:
+                watch.grad = watch.grad + g
+            elif recorded:
+                watch.grad = xp.positive(g)
+            else:
+                holder = [g]
+                del g
+                watch.grad = sole(xp, holder)
+
+
+def _lift(value: Any, source: Any, wrap: Wrap) -> Any:
+    if isinstance(value, (list, tuple)):
+        nodes = source if isinstance(source, tuple) else (None,) * len(value)
+        return [_lift(v, n, wrap) for v, n in zip(value, nodes, strict=True)]
+    return wrap(value, source) if hasattr(value, "dtype") else value
+
+
+def _lift_result(node: Node, y: Any, wrap: Wrap) -> Any:
+    if isinstance(y, tuple):
+        return tuple(wrap(v, make_node(PART, (node, i), v.shape)) for i, v in enumerate(y))
+    return wrap(y, node)
+
+
+def forward(
+    tangents: Sequence[tuple[Node, Any]],
+    outputs: Sequence[Node],
+    xp: Any,
+    wrap: Wrap | None = None,
+) -> list[Any]:
+    """Carries tangents of leaves to the outputs (None where nothing arrives)."""
+    nodes = reach(outputs)
+    useful = depending_on(nodes, [node for node, _ in tangents])
+    moved: dict[int, Any] = {node.order: t for node, t in tangents}
+    for order in sorted(useful & nodes.keys(), reverse=True):
+        node = nodes[order]
+        if order in moved:
+            continue
+        if node.recipe is PART:
+            whole, place = node.links
+            moved[order] = moved[whole.order][place]
+            continue
+        if not isinstance(node.recipe, FullRecipe):
+            raise GraphError(f"forward mode through {node.recipe.op.name}, which was recorded for backward only")
+        if order > _last_write:
+            _check_unchanged(node)
+        incoming = [None if p is None else moved.get(p.order) for p in node.parents]
+        kept = node.links[1:] if wrap is None else node.recipe.revive(node, wrap)
+        t = node.recipe.push(xp, incoming, kept)
+        if t.__class__ is not tuple and t.shape != node.shape:
+            t = xp.broadcast_to(t, node.shape)
+        moved[order] = t
+    return [moved.get(node.order) for node in outputs]
