@@ -1,10 +1,47 @@
-"""tinygrad_mlsp: reverse-mode automatic differentiation on NumPy and CuPy, built to be read."""
+"""tinygrad_mlsp: reverse-mode automatic differentiation on NumPy and CuPy, built to be read.
 
-from . import namespace
+    import tinygrad_mlsp as tg
+
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    y = tg.tanh(x * x).sum()
+    y.backward()
+    x.grad
+
+The package is an array namespace (tg.exp, tg.where, tg.concat, …) whose functions record what they did;
+tg.nn, tg.optim, tg.data, tg.train, tg.models and tg.viz are imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from . import interop, namespace
+from .derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .errors import Error
+from .interop import from_dlpack
 from .tensor import Tensor, enable_grad, is_grad_enabled, no_grad
 
 __version__ = "0.1.0"
+__all__ = [
+    "Error", "Generator", "Tensor", "enable_grad", "from_dlpack", "grad", "hessian", "hvp", "interop",
+    "is_grad_enabled", "jacobian", "jvp", "manual_seed", "namespace", "no_grad", "value_and_grad", "vjp",
+]  # fmt: skip
+
+_rooms = ("nn", "optim", "data", "train", "models", "viz", "interpret", "experiments", "backend", "random")
 
 
-def __getattr__(name):
-    return getattr(namespace, name)
+def __getattr__(name: str) -> Any:
+    """A room of the library, or a function of the array namespace, by its name."""
+    if name in _rooms:
+        return importlib.import_module(f".{name}", __name__)
+    if name in ("Generator", "manual_seed"):
+        found = getattr(importlib.import_module(".random", __name__), name)
+    else:
+        found = getattr(namespace, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_rooms, *dir(namespace)})

@@ -38,11 +38,11 @@ class Space:
         self.module, self.special, self.name = module, special, name
         self.ndarray = module.ndarray
         own = set(dir(type(self)))
-        for found in dir(module):
+        for found, value in vars(module).items():
             if not found.startswith("_") and found not in own:
-                setattr(self, found, getattr(module, found))
+                setattr(self, found, value)
         for array_name, classical in CLASSICAL.items():
-            if not hasattr(self, array_name):
+            if not hasattr(module, array_name):
                 setattr(self, array_name, getattr(module, classical))
         for operation in registry.values():
             self.adopt(operation)
@@ -50,7 +50,7 @@ class Space:
 
     def adopt(self, operation: Operation) -> None:
         """Offers an operation's forward function beside the module's own functions."""
-        if not hasattr(self, operation.name):
+        if not hasattr(type(self), operation.name) and not hasattr(self.module, operation.name):
             setattr(self, operation.name, functools.partial(operation.forward, self))
 
     def erf(self, x: Any) -> Any:
@@ -145,6 +145,15 @@ _LN2 = math.log(2)
 _EXPONENT = {2: 11, 4: 88, 8: 709}  # e to this is finite in a float of so many bytes
 
 
+class LateSpace(Space):
+    """A space of a module that makes some of its names only when asked for them."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.module, name)
+        setattr(self, name, found)
+        return found
+
+
 def repeats(index: Any) -> bool:
     """Whether an index may name one entry twice: only arrays of integers may."""
     parts = index if isinstance(index, tuple) else (index,)
@@ -188,7 +197,7 @@ def cupy_space() -> Any:
         raise DeviceError(f"device 'cuda': CuPy found no usable NVIDIA GPU or driver ({problem})") from problem
     if devices == 0:
         raise DeviceError("device 'cuda': CuPy found no NVIDIA GPU")
-    space = Space(cupy, "cupyx.scipy.special", "cuda")
+    space = LateSpace(cupy, "cupyx.scipy.special", "cuda")
     register(cupy.ndarray, space)
     return space
 

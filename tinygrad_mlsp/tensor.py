@@ -25,7 +25,7 @@ from .sweep import PART, FullRecipe, Node, Recipe, Watch, backward, make_node, n
 
 OFF, LEAN, FULL = 0, 1, 2  # record nothing; what backward needs; everything (forward mode, explanations)
 _mode: ContextVar[int] = ContextVar("recording", default=LEAN)
-_observer: ContextVar[Any] = ContextVar("observer", default=None)  # who watches backward sweeps (viz)
+_observer: ContextVar[Any] = ContextVar("observer", default=None)
 
 
 class Tensor:
@@ -406,7 +406,13 @@ def record_everything() -> _Recording:
 
 
 def is_grad_enabled() -> bool:
+    """Whether operations are being recorded here."""
     return _mode.get() != OFF
+
+
+def current_tracer() -> Any:
+    """Who follows this computation (`viz.trace`): it is told of modules, time steps and backward sweeps."""
+    return _observer.get()
 
 
 # Recording an operation

@@ -49,6 +49,15 @@ def positive(xp, x):
 positive.adjoints(x=lambda g: g)
 
 
+@linear
+def alias(xp, x):
+    """y = x, the same memory: a second place in the graph for the same values"""
+    return x
+
+
+alias.adjoints(x=lambda g: g)
+
+
 @multilinear
 def multiply(xp, a, b):
     """y = a b"""

@@ -1,0 +1,120 @@
+"""Other libraries at the door: NumPy's protocols, DLPack, and the display in notebooks."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import numpy as np
+
+from . import namespace
+from .backend import cupy_space
+from .errors import DeviceError, DTypeError
+from .op import registry
+from .tensor import Tensor, wrap
+
+# NumPy's names that differ from the array API's.
+_NAMES = {
+    "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
+    "arctan2": "atan2", "arctanh": "atanh", "true_divide": "divide", "power": "pow", "concatenate": "concat",
+    "invert": "bitwise_invert", "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift",
+    "transpose": "permute_dims", "conjugate": "conj", "amax": "max", "amin": "min", "rint": "round", "around": "round",
+}  # fmt: skip
+_KEYWORDS = {"ddof": "correction", "a_min": "min", "a_max": "max"}
+
+
+def _ours(name: str) -> Any:
+    name = _NAMES.get(name, name)
+    return getattr(namespace, name) if name in registry or name in _COMPOSED else None
+
+
+_COMPOSED = {"einsum", "moveaxis", "swapaxes", "broadcast_arrays", "unstack", "full_like", "empty_like"}
+
+
+def _refusal(name: str) -> DTypeError:
+    return DTypeError(
+        f"numpy.{name} has no counterpart here that carries a gradient; use .numpy() (or numpy.asarray) for the bare values"
+    )
+
+
+def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+    """NumPy's ufuncs on Tensors, and `ndarray * Tensor`, reach the operation of the same name."""
+    function = _ours(ufunc.__name__)
+    if method != "__call__" or function is None:
+        raise _refusal(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}")
+    if options:
+        raise DTypeError(f"numpy.{ufunc.__name__} on a Tensor takes no {', '.join(options)}; assign the result instead")
+    return function(*inputs)
+
+
+def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """NumPy's functions on Tensors reach the function of the same name, or say that there is none."""
+    function = _ours(func.__name__)
+    if function is None:
+        raise _refusal(func.__name__)
+    given = {_KEYWORDS.get(k, k): v for k, v in kwargs.items()}
+    if func.__name__ == "transpose" and len(args) == 1 and not given:
+        return args[0].T
+    try:
+        return function(*args, **given)
+    except TypeError as problem:
+        if "unexpected keyword" in str(problem):
+            raise DTypeError(f"numpy.{func.__name__} on a Tensor: {problem}") from problem
+        raise
+
+
+def _array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    """`numpy.asarray(tensor)`: the bare values, outside the graph."""
+    if self.device != "cpu":
+        raise DeviceError(f"a Tensor on {self.device} does not turn into a NumPy array unasked; use .numpy(), which copies")
+    return np.array(self._array, dtype=dtype, copy=copy)
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A Tensor that shares the memory of another library's array, on the CPU or a GPU."""
+    if isinstance(x, Tensor):
+        x = x._array
+    kind = x.__dlpack_device__()[0]
+    if int(kind) in (1, 3):
+        return wrap(np.from_dlpack(x), None)
+    if int(kind) in (2, 13):
+        return wrap(cupy_space().module.from_dlpack(x), None)
+    raise DeviceError(f"from_dlpack: memory of device type {kind} is neither CPU nor CUDA")
+
+
+def _dlpack(self: Tensor, **options: Any) -> Any:
+    if self._node is not None:
+        raise DTypeError("DLPack carries no graph; use detach() first")
+    return self._array.__dlpack__(**options)
+
+
+def _html(self: Tensor) -> str:
+    """A table of the values (the first ten each way), shaded by magnitude, with shape, dtype and origin."""
+    recipe = self._node.recipe if self._node is not None else None
+    facts = f"Tensor {list(self.shape)} {self.dtype} on {self.device}"
+    facts += f", made by {recipe.op.name}" if getattr(recipe, "op", None) else ", a leaf" if self.requires_grad else ""
+    caption = f"<caption style='text-align:left'>{html.escape(facts)}</caption>"
+    if self.ndim > 2 or self.size == 0 or self.device == "shapes":
+        return f"<pre>{html.escape(repr(self))}</pre>"
+    values = np.atleast_2d(self.numpy())
+    top = float(np.max(np.abs(values[np.isfinite(values)]), initial=0.0)) or 1.0
+    rows = []
+    for row in values[:10]:
+        cells = []
+        for v in row[:10]:
+            strength = min(1.0, abs(v) / top) if np.isfinite(v) else 1.0
+            hue = "213, 94, 0" if np.real(v) < 0 else "0, 114, 178"
+            text = f"{v:.4g}" if self.dtype.kind in "fc" else str(v)
+            cells.append(f"<td style='text-align:right;background:rgba({hue},{0.35 * strength:.2f})'>{text}</td>")
+        rows.append(f"<tr>{''.join(cells)}{'<td>…</td>' if row.size > 10 else ''}</tr>")
+    more = "<tr><td>…</td></tr>" if len(values) > 10 else ""
+    return f"<table>{caption}{''.join(rows)}{more}</table>"
+
+
+Tensor.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
+Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]
+Tensor.__array__ = _array  # type: ignore[attr-defined]
+Tensor.__dlpack__ = _dlpack  # type: ignore[attr-defined]
+Tensor.__dlpack_device__ = lambda self: self._array.__dlpack_device__()  # type: ignore[attr-defined]
+Tensor.__array_namespace__ = lambda self, api_version=None: namespace  # type: ignore[attr-defined]
+Tensor._repr_html_ = _html  # type: ignore[attr-defined]
