@@ -28,11 +28,11 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     """The leaves of nested lists, tuples and dictionaries, and the function that puts others in their place."""
     if isinstance(tree, dict):
         keys, parts = list(tree), [flatten(v) for v in tree.values()]
-        rebuild: Callable[[list[Any]], Any] = lambda values: type(tree)(zip(keys, values, strict=True))  # noqa: E731
+        rebuild: Callable[[list[Any]], Any] = lambda values: type(tree)(zip(keys, values, strict=True))
     elif isinstance(tree, (list, tuple)):
         parts = [flatten(v) for v in tree]
         make = type(tree)
-        rebuild = (lambda values: make(*values)) if hasattr(tree, "_fields") else make  # type: ignore[assignment]
+        rebuild = (lambda values: make(*values)) if hasattr(tree, "_fields") else make
     else:
         return [tree], lambda values: values[0]
     leaves = [leaf for found, _ in parts for leaf in found]
@@ -120,7 +120,7 @@ class _Run:
 
 
 def _conj(x: Tensor) -> Tensor:
-    return x.conj() if x.dtype.kind == "c" else x  # type: ignore[attr-defined]
+    return x.conj() if x.dtype.kind == "c" else x
 
 
 def _matched(name: str, what: str, values: Any, likes: Sequence[Tensor]) -> list[Tensor]:
@@ -133,7 +133,7 @@ def _matched(name: str, what: str, values: Any, likes: Sequence[Tensor]) -> list
         tensor = asarray(value, device=like.device)
         if tensor.shape != like.shape:
             raise ShapeError(f"{name}: {what} {i} has shape {tensor.shape}, expected {like.shape}")
-        found.append(tensor if tensor.dtype == like.dtype else tensor.astype(like.dtype))  # type: ignore[attr-defined]
+        found.append(tensor if tensor.dtype == like.dtype else tensor.astype(like.dtype))
     return found
 
 

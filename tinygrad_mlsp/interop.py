@@ -92,7 +92,8 @@ def _html(self: Tensor) -> str:
     """A table of the values (the first ten each way), shaded by magnitude, with shape, dtype and origin."""
     recipe = self._node.recipe if self._node is not None else None
     facts = f"Tensor {list(self.shape)} {self.dtype} on {self.device}"
-    facts += f", made by {recipe.op.name}" if getattr(recipe, "op", None) else ", a leaf" if self.requires_grad else ""
+    made = getattr(getattr(recipe, "op", None), "name", "")
+    facts += f", made by {made}" if made else ", a leaf" if self.requires_grad else ""
     caption = f"<caption style='text-align:left'>{html.escape(facts)}</caption>"
     if self.ndim > 2 or self.size == 0 or self.device == "shapes":
         return f"<pre>{html.escape(repr(self))}</pre>"

@@ -7,25 +7,22 @@ compositions that need no rule of their own. The operators of Tensor are attache
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from . import rules  # noqa: F401  (declares the operations)
-from .backend import numpy_space, space_for
-from .errors import DTypeError, ShapeError
+from . import record, rules  # noqa: F401  (they make and declare the operations)
+from .backend import space_for
+from .convert import as_array, common_dtype
 from .op import registry
-from .tensor import Tensor, as_array, common_dtype, library, record_of, wrap
+from .tensor import Tensor, record_of, wrap
 
 pi, e, inf, nan, newaxis = np.pi, np.e, np.inf, np.nan, None
 bool, int8, int16, int32, int64 = np.dtype("bool"), np.dtype("i1"), np.dtype("i2"), np.dtype("i4"), np.dtype("i8")
 uint8, uint16, uint32, uint64 = np.dtype("u1"), np.dtype("u2"), np.dtype("u4"), np.dtype("u8")
 float16, float32, float64 = np.dtype("f2"), np.dtype("f4"), np.dtype("f8")
 complex64, complex128 = np.dtype("c8"), np.dtype("c16")
-
-_hidden = {"eye_like", "transfer", "scatter", "scatter_along_axis", "getitem", "einsum", "expand_dims", "broadcast_to"}
-
 
 def __getattr__(name: str) -> Callable[..., Any]:
     """An operation by its name; found once, then an ordinary attribute."""
@@ -212,12 +209,13 @@ def _operators() -> None:
         setattr(Tensor, f"__{symbol}__", record_of(name))
     for symbol, name in {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "bitwise_invert"}.items():
         setattr(Tensor, f"__{symbol}__", record_of(name))
-    Tensor.__pow__ = _power  # type: ignore[attr-defined]
-    Tensor.__rpow__ = _reflected("pow")  # type: ignore[attr-defined]
-    for name in (
-        "sum mean var std max min prod logsumexp softmax log_softmax argmax argmin any all "
-        "exp log sqrt square tanh sigmoid relu abs conj squeeze clip astype"
-    ).split():
+    Tensor.__pow__ = _power
+    Tensor.__rpow__ = _reflected("pow")
+    methods = """
+        sum mean var std max min prod logsumexp softmax log_softmax argmax argmin any all
+        exp log sqrt square tanh sigmoid relu abs conj squeeze clip astype
+    """
+    for name in methods.split():
         setattr(Tensor, name, record_of(name))
 
 
@@ -234,9 +232,9 @@ def _transpose(x: Tensor, *axes: int) -> Tensor:
 
 
 _operators()
-Tensor.reshape = _reshape  # type: ignore[attr-defined]
-Tensor.transpose = _transpose  # type: ignore[attr-defined]
-Tensor.flatten = lambda x: _reshape(x, -1)  # type: ignore[attr-defined]
-Tensor.T = property(_transpose)  # type: ignore[attr-defined]
-Tensor.mT = property(record_of("matrix_transpose"))  # type: ignore[attr-defined]
-Tensor.take = lambda x, indices, axis: record_of("take")(x, indices, axis)  # type: ignore[attr-defined]
+Tensor.reshape = _reshape
+Tensor.transpose = _transpose
+Tensor.flatten = lambda x: _reshape(x, -1)
+Tensor.T = property(_transpose)  # type: ignore[assignment]
+Tensor.mT = property(record_of("matrix_transpose"))  # type: ignore[assignment]
+Tensor.take = lambda x, indices, axis: record_of("take")(x, indices, axis)

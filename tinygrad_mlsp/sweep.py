@@ -33,7 +33,7 @@ next_order = count(-1, -1).__next__
 class Node:
     """One recorded application, or a leaf (`recipe` is None). It knows its parents' nodes, never a Tensor."""
 
-    __slots__ = ("order", "recipe", "links", "shape", "watch")
+    __slots__ = ("links", "order", "recipe", "shape", "watch")
 
     order: int  # falls with creation: the smallest is the newest, as a heap wants it
     recipe: Any  # Recipe, FullRecipe or PART; None for a leaf
@@ -60,7 +60,7 @@ class Recipe:
     `captures` says the same to the recorder: an expression, and the arguments whose gradient needs it.
     """
 
-    __slots__ = ("op", "slots", "captures", "pull", "carry", "lead")
+    __slots__ = ("captures", "carry", "lead", "op", "pull", "slots")
 
     def __init__(self, op: Operation) -> None:
         self.op = op
@@ -263,7 +263,7 @@ PART = _Part()
 class Watch:
     """What is wanted of the gradient that arrives at a node: keep it as `.grad`, and call the hooks."""
 
-    __slots__ = ("keep", "grad", "hooks", "complex")
+    __slots__ = ("complex", "grad", "hooks", "keep")
 
     def __init__(self, keep: bool, is_complex: bool) -> None:
         self.keep, self.grad, self.complex = keep, None, is_complex
@@ -405,7 +405,7 @@ def backward(
                 if parent is not None:
                     part = give(xp, parent, part, arrived, nodes, pending, owned)
                     if observer is not None:
-                        observer.edge(node, parent, part)
+                        observer.edge(node, parent, part, g)
         if not retain:
             node.links = None
     g = part = links = kept = None  # so that a delivered array is known to be ours alone

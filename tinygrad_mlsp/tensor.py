@@ -2,26 +2,24 @@
 
     Tensor → node → parents' nodes        no cycle, so a graph is freed the moment nobody holds it
 
-Every operation is recorded by one function that `build_record` writes out once, from the operation's
-declaration: unwrap, compute, and, where a gradient is wanted, keep what the rules name.
+What happens when an operation meets Tensors is in `record`; the operators are attached in `namespace`.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import op as op_module
-from .backend import device_of, float32, numpy_space, space_for, space_of, spaces, to_device, to_numpy
-from .errors import DeviceError, DTypeError, Error, GraphError, IndexingError, ShapeError
-from .op import Operation
-from .source import inlined
-from .sweep import PART, FullRecipe, Node, Recipe, Watch, backward, make_node, next_order, wrote
+from .backend import device_of, space_for, space_of, to_numpy
+from .convert import as_array
+from .errors import DeviceError, DTypeError, GraphError, ShapeError
+from .sweep import PART, Node, Watch, backward, make_node, next_order, wrote
 
 OFF, LEAN, FULL = 0, 1, 2  # record nothing; what backward needs; everything (forward mode, explanations)
 _mode: ContextVar[int] = ContextVar("recording", default=LEAN)
@@ -40,7 +38,7 @@ class Tensor:
     Tensor([2., 4.], dtype=float32)
     """
 
-    __slots__ = ("_array", "_node", "__weakref__")
+    __slots__ = ("__weakref__", "_array", "_node")
     __array_priority__ = 1000
     __hash__ = object.__hash__
     _array: Any
@@ -51,6 +49,25 @@ class Tensor:
         self._node = None
         if requires_grad:
             self.requires_grad = True
+
+    if TYPE_CHECKING:  # attached by `namespace`, from the operations
+
+        def __add__(self, other: Any) -> Tensor: ...
+        __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __add__
+        __matmul__ = __rmatmul__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __lshift__ = __rshift__ = __add__
+        __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __lt__ = __le__ = __gt__ = __ge__ = __add__
+
+        def __neg__(self) -> Tensor: ...
+        __pos__ = __abs__ = __invert__ = __neg__
+        def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+
+        T: Tensor
+        mT: Tensor
+        sum: Callable[..., Tensor]
+        mean = var = std = max = min = prod = logsumexp = softmax = log_softmax = argmax = argmin = any = all = sum
+        exp = log = sqrt = square = tanh = sigmoid = relu = abs = conj = squeeze = clip = astype = take = sum
+        reshape = transpose = flatten = sum
 
     # What it is
 
@@ -317,29 +334,6 @@ def wrap(array: Any, node: Node | None) -> Tensor:
     return tensor
 
 
-def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
-    """A raw array of anything array-like. Python floats become float32."""
-    if isinstance(data, Tensor):
-        data = data._array
-    if not (type(data) in spaces or type(data).__module__.partition(".")[0] == "cupy"):
-        if isinstance(data, (list, tuple)) and any(isinstance(d, Tensor) for d in data):
-            data = [d.numpy() if isinstance(d, Tensor) else d for d in data]
-        is_array = isinstance(data, np.generic)
-        try:
-            data = np.asarray(data)
-        except ValueError as problem:
-            raise ShapeError(f"Tensor: nested lists of unequal lengths ({problem})") from problem
-        if not is_array and dtype is None and data.dtype in (np.float64, np.complex128):
-            data = data.astype(float32 if data.dtype == np.float64 else np.complex64)
-    if data.dtype.kind not in "fciub":
-        raise DTypeError(f"Tensor: dtype {data.dtype} is not numeric (from {type(data).__name__})")
-    if dtype is not None and data.dtype != dtype:
-        data = data.astype(dtype)
-    elif not data.dtype.isnative:
-        data = data.astype(data.dtype.newbyteorder("="))
-    return data if device is None else to_device(data, device)
-
-
 def raw_index(index: Any) -> Any:
     """An index with Tensors and lists replaced by arrays."""
     if isinstance(index, Tensor):
@@ -415,9 +409,6 @@ def current_tracer() -> Any:
     return _observer.get()
 
 
-# Recording an operation
-
-
 class _Library:
     """The library as the `xp` of a recorded sweep: every operation by its name."""
 
@@ -445,238 +436,3 @@ library = _Library()
 
 def record_of(name: str) -> Callable[..., Tensor]:
     return op_module.registry[name].record
-
-
-def build_record(op: Operation) -> Callable[..., Any]:
-    """Writes the function that applies `op` to Tensors, for exactly its arguments, options and rules."""
-    args, differentiable = op.arguments, op.differentiable
-    joined = [a for a in (differentiable or args) if a != op.list_argument]
-    signature = [f"{a}=None" if a in op.optional else a for a in args]
-    scope: dict[str, Any] = {
-        "forward": op.forward, "op": op, "spaces": spaces, "Tensor": Tensor, "new": object.__new__, "Node": Node,
-        "recording": _mode.get, "next_order": next_order, "retry": _retry, "explain": explain, "special": _special,
-        "several": _several, "wrap": wrap,
-    }  # fmt: skip
-    if op.options:
-        for option, default in op.options.items():
-            scope[f"default_{option}"] = default
-            signature.append(option if default is inspect.Parameter.empty else f"{option}=default_{option}")
-    options = "{" + ", ".join(f"'{o}': {o}" for o in op.options) + "}"
-    tensors = "(" + "".join(f"{a}, " for a in args) + ")"
-    again = f"return retry(op, {tensors}, {options})"
-    lines = [f"def {op.name}({', '.join(signature)}):", "    try:"]
-    for a in args:
-        if a == op.list_argument:
-            lines.append(f"        A_{a} = [t._array for t in {a}]")
-        else:
-            lines.append(f"        A_{a} = {a}._array" + (f" if {a} is not None else None" if a in op.optional else ""))
-    lines += ["    except (AttributeError, TypeError):", f"        {again}"]
-    first = f"A_{args[0]}"
-    if op.list_argument:
-        first = f"A_{op.list_argument}[0]"
-        lines += [f"    if not A_{op.list_argument} or any([x.dtype is not {first}.dtype for x in A_{op.list_argument}]):"]
-        lines += [f"        {again}"]
-    elif len(joined) > 1:
-        lead, *rest = joined
-        tests = [f"A_{r}.dtype is not A_{lead}.dtype" for r in rest]
-        tests = [f"(A_{r} is not None and {t})" if r in op.optional else t for r, t in zip(rest, tests, strict=True)]
-        lines += [f"    if {' or '.join(tests)}:", f"        {again}"]
-    passed = ["xp", *(f"A_{a}" for a in args)]
-    call = inlined(op.forward, passed, op.options) or f"forward({', '.join([*passed, *(f'{o}={o}' for o in op.options)])})"
-    lines += [
-        "    try:",
-        f"        kind = {first}.__class__",
-        "        xp = spaces[kind]",
-        f"        Y = {call}",
-        "    except Exception as problem:",
-        f"        raise explain(op, problem, {tensors}, {options}) from problem",
-    ]
-    if op.several:
-        lines.append("    Y = tuple(Y)")
-    else:
-        lines += ["    if Y.__class__ is not kind:", "        Y = xp.asarray(Y)"]
-    node = "None"
-    if differentiable:
-        recipe = Recipe(op)
-        scope["recipe"] = recipe
-        if op.list_argument:
-            lines.append(f"    parents = tuple([t._node for t in {op.list_argument}])")
-            lines.append("    if any(parents):")
-            parents, leading = "parents", "parents, "
-        else:
-            for a in differentiable:
-                lines.append(f"    N_{a} = {a}._node" + (f" if {a} is not None else None" if a in op.optional else ""))
-            everyone = [f"N_{a} is not None" for a in differentiable]
-            lines.append(f"    if {' or '.join(everyone)}:")
-            leading = "".join(f"N_{a}, " for a in differentiable)
-            parents = f"({leading})"
-        kept = []
-        for expression, users in recipe.captures:
-            if users is not None and not op.list_argument:
-                expression = f"{expression} if {' or '.join(f'N_{u} is not None' for u in users)} else None"
-            kept.append(f"({expression}), ")
-        lines += [
-            "        if recording() != 1:",
-            f"            return special(op, ({''.join(f'A_{a}, ' for a in args)}), Y, {options}, {parents})",
-            "        node = new(Node)",
-            "        node.order = next_order()",
-            "        node.recipe = recipe",
-            f"        node.links = ({leading}{''.join(kept)})",
-            "        node.watch = None",
-        ]
-        if op.several:
-            lines += ["        node.shape = len(Y)", "        return several(Y, node)"]
-        else:
-            lines += ["        node.shape = Y.shape", "    else:", "        node = None"]
-            node = "node"
-    if op.several:
-        lines.append("    return tuple([wrap(y, None) for y in Y])")
-    else:
-        lines += ["    tensor = new(Tensor)", "    tensor._array = Y", f"    tensor._node = {node}", "    return tensor"]
-    exec("\n".join(lines), scope)  # written once an operation, as dataclasses do
-    function = scope[op.name]
-    function.__doc__, function.__module__, function.__qualname__ = op.__doc__, op.__module__, op.name
-    function.operation = op
-    return function
-
-
-op_module.build_record = build_record  # type: ignore[assignment]
-
-
-def _several(Y: tuple[Any, ...], node: Node) -> tuple[Tensor, ...]:
-    return tuple([wrap(y, make_node(PART, (node, i), y.shape)) for i, y in enumerate(Y)])
-
-
-def _special(op: Operation, arrays: Any, Y: Any, options: dict[str, Any], parents: tuple[Node | None, ...]) -> Any:
-    """The end of an application when recording is off, or keeps everything."""
-    if _mode.get() == OFF:
-        return tuple(wrap(y, None) for y in Y) if op.several else wrap(Y, None)
-    node = make_node(FullRecipe(op), (parents, arrays, Y, options), len(Y) if op.several else Y.shape)
-    return _several(Y, node) if op.several else wrap(Y, node)
-
-
-def _retry(op: Operation, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
-    """Once more, after numbers and arrays have become Tensors and dtypes agree."""
-    flat: list[Any] = []
-    for name, value in zip(op.arguments, arguments, strict=True):
-        if name == op.list_argument:
-            try:
-                value = list(value)
-            except TypeError:
-                raise DTypeError(f"{op.name}: {name} must be a list of tensors, not {type(value).__name__}") from None
-            if not value:
-                raise ShapeError(f"{op.name}: needs at least one tensor")
-            flat += value
-        else:
-            flat.append(value)
-    like = next((v for v in flat if isinstance(v, Tensor)), None)
-    weak = [isinstance(v, (bool, int, float, complex, np.generic)) for v in flat]
-    flat = [v if w or v is None else _lift_argument(op, v, like) for v, w in zip(flat, weak, strict=True)]
-    joined = set(op.differentiable or op.arguments)
-    if op.list_argument:
-        joins = [True] * len(flat)
-    else:
-        joins = [name in joined for name in op.arguments]
-    strong = [v for v, w, j in zip(flat, weak, joins, strict=True) if j and not w and v is not None]
-    numbers = [v for v, w, j in zip(flat, weak, joins, strict=True) if j and w]
-    dtype = common_dtype([t.dtype for t in strong], numbers)
-    beside = next((v._array for v in flat if isinstance(v, Tensor)), np.zeros(()))
-    ready = []
-    for v, w, j in zip(flat, weak, joins, strict=True):
-        if w:
-            ready.append(number(v, dtype if j else np.asarray(v).dtype, beside))
-        elif j and v is not None and v.dtype is not dtype:
-            ready.append(v.astype(dtype) if v.dtype != dtype else wrap(v._array.astype(dtype), v._node))
-        else:
-            ready.append(v)
-    if op.list_argument:
-        return op.record(ready, **options)
-    return op.record(*ready, **options)
-
-
-def _lift_argument(op: Operation, value: Any, like: Tensor | None) -> Tensor:
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, (str, bytes, dict, set)) or callable(value):
-        raise DTypeError(f"{op.name}: takes tensors, arrays and numbers, not {type(value).__name__}")
-    tensor = Tensor(value)
-    if like is not None and isinstance(value, (list, tuple)):
-        return tensor.to(like.device)
-    return tensor
-
-
-def common_dtype(dtypes: Sequence[Any], numbers: Sequence[Any] = ()) -> Any:
-    """The dtype in which arguments meet: the widest of the highest kind (bool < integer < float < complex).
-
-    Python numbers raise the kind but never the width, and integers take the floats' width: float32 stays float32.
-    """
-    best = [d for d in dtypes if _rank(d) == max(map(_rank, dtypes))]
-    dtype = functools.reduce(np.promote_types, best) if best else None
-    rank = max([_rank(np.asarray(n).dtype) for n in numbers], default=0)
-    if dtype is None or rank > _rank(dtype):
-        wide = dtype is not None and dtype.itemsize == 8 and dtype.kind == "f"
-        dtype = np.dtype({0: "bool", 1: "int64", 2: "float32", 3: "complex128" if wide else "complex64"}[rank])
-    floats = [d for d in dtypes if d.kind == "f"]
-    if dtype.kind == "c" and any(d == np.float64 for d in floats):
-        dtype = np.dtype("complex128")
-    return np.dtype(dtype.type)
-
-
-def _rank(dtype: Any) -> int:
-    return {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}[dtype.kind]
-
-
-_numbers: dict[Any, Any] = {}
-
-
-def number(value: Any, dtype: Any, like: Any) -> Tensor:
-    """A Python number as a 0-d tensor of `dtype` beside the array `like`; small tables of them are kept."""
-    key = (type(value), value, dtype, type(like), device_of(like))
-    found = _numbers.get(key) if value else None  # 0.0 and −0.0 are one key, so zeros are made anew
-    if found is None:
-        found = space_of(like).asarray(value, dtype=dtype)
-        if len(_numbers) >= 1024:
-            _numbers.clear()
-        if value:
-            _numbers[key] = found
-    return wrap(found, None)
-
-
-def explain(op: Operation, problem: Exception, tensors: Sequence[Any], options: dict[str, Any]) -> BaseException:
-    """The error that says which operation failed, on what, and where the shapes disagree."""
-    if isinstance(problem, Error):
-        return problem
-    facts: list[str] = []
-    found: list[Tensor] = []
-    for name, value in zip(op.arguments, tensors, strict=True):
-        for i, t in enumerate(value) if isinstance(value, (list, tuple)) else [(None, value)]:
-            if isinstance(t, Tensor):
-                found.append(t)
-                where = "" if t.device == "cpu" else f" on {t.device}"
-                facts.append(f"{name if i is None else f'{name}[{i}]'}: {t.dtype} {list(t.shape)}{where}")
-    shown = ", ".join(f"{k}={v!r}" for k, v in options.items() if not hasattr(v, "dtype"))
-    call = f"{op.name}({', '.join(facts)}{'; ' + shown if shown else ''})"
-    devices = sorted({t.device for t in found})
-    if len(devices) > 1:
-        return DeviceError(f"{call}: arguments are on {' and '.join(devices)}; move one with .to('{devices[0]}')")
-    if isinstance(problem, (ValueError, TypeError, IndexError, ZeroDivisionError)):
-        reason = _disagreement(op, [t.shape for t in found]) or str(problem)
-        kind: type[Error] = DTypeError if isinstance(problem, TypeError) else ShapeError
-        if isinstance(problem, IndexError) and not isinstance(problem, ValueError):
-            kind = IndexingError
-        return kind(f"{call}: {reason}")
-    problem.add_note(f"while computing {call}")
-    return problem
-
-
-def _disagreement(op: Operation, shapes: list[tuple[int, ...]]) -> str:
-    """Which dimension disagrees, in words."""
-    if op.diagnose is not None:
-        return op.diagnose(*shapes)
-    if op.kind in ("elementwise", "constant", "linear", "multilinear") and len(shapes) > 1 and op.list_argument is None:
-        for axis in range(1, max(map(len, shapes)) + 1):
-            sizes = {s[-axis] for s in shapes if len(s) >= axis} - {1}
-            if len(sizes) > 1:
-                return f"dimension -{axis} disagrees: {' against '.join(str(s[-axis]) for s in shapes if len(s) >= axis)}"
-    return ""
-

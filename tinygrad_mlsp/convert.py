@@ -1,0 +1,71 @@
+"""Into arrays: what users pass, and the dtype in which different arguments meet."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .backend import device_of, float32, space_of, spaces, to_device
+from .errors import DTypeError, ShapeError
+
+
+def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
+    """A raw array of anything array-like. Python floats become float32."""
+    data = getattr(data, "_array", data)  # of a Tensor
+    if not (type(data) in spaces or type(data).__module__.partition(".")[0] == "cupy"):
+        if isinstance(data, (list, tuple)) and any(hasattr(d, "_array") for d in data):
+            data = [d.numpy() if hasattr(d, "_array") else d for d in data]
+        is_array = isinstance(data, np.generic)
+        try:
+            data = np.asarray(data)
+        except ValueError as problem:
+            raise ShapeError(f"Tensor: nested lists of unequal lengths ({problem})") from problem
+        if not is_array and dtype is None and data.dtype in (np.float64, np.complex128):
+            data = data.astype(float32 if data.dtype == np.float64 else np.complex64)
+    if data.dtype.kind not in "fciub":
+        raise DTypeError(f"Tensor: dtype {data.dtype} is not numeric (from {type(data).__name__})")
+    if dtype is not None and data.dtype != dtype:
+        data = data.astype(dtype)
+    elif not data.dtype.isnative:
+        data = data.astype(data.dtype.newbyteorder("="))
+    return data if device is None else to_device(data, device)
+
+
+def common_dtype(dtypes: Sequence[Any], numbers: Sequence[Any] = ()) -> Any:
+    """The dtype in which arguments meet: the widest of the highest kind (bool < integer < float < complex).
+
+    Python numbers raise the kind but never the width, and integers take the floats' width: float32 stays float32.
+    """
+    best = [d for d in dtypes if _rank(d) == max(map(_rank, dtypes))]
+    dtype = functools.reduce(np.promote_types, best) if best else None
+    rank = max([_rank(np.asarray(n).dtype) for n in numbers], default=0)
+    if dtype is None or rank > _rank(dtype):
+        wide = dtype is not None and dtype.itemsize == 8 and dtype.kind == "f"
+        dtype = np.dtype({0: "bool", 1: "int64", 2: "float32", 3: "complex128" if wide else "complex64"}[rank])
+    floats = [d for d in dtypes if d.kind == "f"]
+    if dtype.kind == "c" and any(d == np.float64 for d in floats):
+        dtype = np.dtype("complex128")
+    return np.dtype(dtype.type)
+
+
+def _rank(dtype: Any) -> int:
+    return {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}[dtype.kind]
+
+
+_numbers: dict[Any, Any] = {}
+
+
+def number(value: Any, dtype: Any, like: Any) -> Any:
+    """A Python number as a 0-d array of `dtype` beside the array `like`; small tables of them are kept."""
+    key = (type(value), value, dtype, type(like), device_of(like))
+    found = _numbers.get(key) if value else None  # 0.0 and −0.0 are one key, so zeros are made anew
+    if found is None:
+        found = space_of(like).asarray(value, dtype=dtype)
+        if len(_numbers) >= 1024:
+            _numbers.clear()
+        if value:
+            _numbers[key] = found
+    return found

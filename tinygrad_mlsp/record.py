@@ -1,0 +1,220 @@
+"""What happens when an operation meets Tensors: unwrap, compute, and, where a gradient is wanted, keep what the rules name.
+
+`build_record` writes that function out once an operation, from its declaration. Whatever does not go
+straight through (numbers, arrays, mixed dtypes) is made ready in `_retry` and sent through again; what
+fails is explained in `explain`, so success pays for neither.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import op as op_module
+from .backend import spaces
+from .convert import common_dtype, number
+from .errors import DeviceError, DTypeError, Error, IndexingError, ShapeError
+from .op import Operation
+from .source import inlined
+from .sweep import PART, FullRecipe, Node, Recipe, make_node, next_order
+from .tensor import OFF, Tensor, _mode, wrap
+
+
+def build_record(op: Operation) -> Callable[..., Any]:
+    """Writes the function that applies `op` to Tensors, for exactly its arguments, options and rules."""
+    args, differentiable = op.arguments, op.differentiable
+    joined = [a for a in (differentiable or args) if a != op.list_argument]
+    signature = [f"{a}=None" if a in op.optional else a for a in args]
+    scope: dict[str, Any] = {
+        "forward": op.forward, "op": op, "spaces": spaces, "Tensor": Tensor, "new": object.__new__, "Node": Node,
+        "recording": _mode.get, "next_order": next_order, "retry": _retry, "explain": explain, "special": _special,
+        "several": _several, "wrap": wrap,
+    }  # fmt: skip
+    if op.options:
+        for option, default in op.options.items():
+            scope[f"default_{option}"] = default
+            signature.append(option if default is inspect.Parameter.empty else f"{option}=default_{option}")
+    options = "{" + ", ".join(f"'{o}': {o}" for o in op.options) + "}"
+    tensors = "(" + "".join(f"{a}, " for a in args) + ")"
+    again = f"return retry(op, {tensors}, {options})"
+    lines = [f"def {op.name}({', '.join(signature)}):", "    try:"]
+    for a in args:
+        if a == op.list_argument:
+            lines.append(f"        A_{a} = [t._array for t in {a}]")
+        else:
+            lines.append(f"        A_{a} = {a}._array" + (f" if {a} is not None else None" if a in op.optional else ""))
+    lines += ["    except (AttributeError, TypeError):", f"        {again}"]
+    first = f"A_{args[0]}"
+    if op.list_argument:
+        first = f"A_{op.list_argument}[0]"
+        lines += [f"    if not A_{op.list_argument} or any([x.dtype is not {first}.dtype for x in A_{op.list_argument}]):"]
+        lines += [f"        {again}"]
+    elif len(joined) > 1:
+        lead, *rest = joined
+        tests = [f"A_{r}.dtype is not A_{lead}.dtype" for r in rest]
+        tests = [f"(A_{r} is not None and {t})" if r in op.optional else t for r, t in zip(rest, tests, strict=True)]
+        lines += [f"    if {' or '.join(tests)}:", f"        {again}"]
+    passed = ["xp", *(f"A_{a}" for a in args)]
+    call = inlined(op.forward, passed, op.options) or f"forward({', '.join([*passed, *(f'{o}={o}' for o in op.options)])})"
+    lines += [
+        "    try:",
+        f"        kind = {first}.__class__",
+        "        xp = spaces[kind]",
+        f"        Y = {call}",
+        "    except Exception as problem:",
+        f"        raise explain(op, problem, {tensors}, {options}) from problem",
+    ]
+    if op.several:
+        lines.append("    Y = tuple(Y)")
+    else:
+        lines += ["    if Y.__class__ is not kind:", "        Y = xp.asarray(Y)"]
+    node = "None"
+    if differentiable:
+        recipe = Recipe(op)
+        scope["recipe"] = recipe
+        if op.list_argument:
+            lines.append(f"    parents = tuple([t._node for t in {op.list_argument}])")
+            lines.append("    if any(parents):")
+            parents, leading = "parents", "parents, "
+        else:
+            for a in differentiable:
+                lines.append(f"    N_{a} = {a}._node" + (f" if {a} is not None else None" if a in op.optional else ""))
+            everyone = [f"N_{a} is not None" for a in differentiable]
+            lines.append(f"    if {' or '.join(everyone)}:")
+            leading = "".join(f"N_{a}, " for a in differentiable)
+            parents = f"({leading})"
+        kept = []
+        for expression, users in recipe.captures:
+            if users is not None and not op.list_argument:
+                expression = f"{expression} if {' or '.join(f'N_{u} is not None' for u in users)} else None"
+            kept.append(f"({expression}), ")
+        lines += [
+            "        if recording() != 1:",
+            f"            return special(op, ({''.join(f'A_{a}, ' for a in args)}), Y, {options}, {parents})",
+            "        node = new(Node)",
+            "        node.order = next_order()",
+            "        node.recipe = recipe",
+            f"        node.links = ({leading}{''.join(kept)})",
+            "        node.watch = None",
+        ]
+        if op.several:
+            lines += ["        node.shape = len(Y)", "        return several(Y, node)"]
+        else:
+            lines += ["        node.shape = Y.shape", "    else:", "        node = None"]
+            node = "node"
+    if op.several:
+        lines.append("    return tuple([wrap(y, None) for y in Y])")
+    else:
+        lines += ["    tensor = new(Tensor)", "    tensor._array = Y", f"    tensor._node = {node}", "    return tensor"]
+    exec("\n".join(lines), scope)  # written once an operation, as dataclasses do
+    function = scope[op.name]
+    function.__doc__, function.__module__, function.__qualname__ = op.__doc__, op.__module__, op.name
+    function.operation = op
+    return function
+
+
+op_module.build_record = build_record  # type: ignore[assignment]
+
+
+def _several(Y: tuple[Any, ...], node: Node) -> tuple[Tensor, ...]:
+    return tuple([wrap(y, make_node(PART, (node, i), y.shape)) for i, y in enumerate(Y)])
+
+
+def _special(op: Operation, arrays: Any, Y: Any, options: dict[str, Any], parents: tuple[Node | None, ...]) -> Any:
+    """The end of an application when recording is off, or keeps everything."""
+    if _mode.get() == OFF:
+        return tuple(wrap(y, None) for y in Y) if op.several else wrap(Y, None)
+    node = make_node(FullRecipe(op), (parents, arrays, Y, options), len(Y) if op.several else Y.shape)
+    return _several(Y, node) if op.several else wrap(Y, node)
+
+
+def _retry(op: Operation, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Once more, after numbers and arrays have become Tensors and dtypes agree."""
+    flat: list[Any] = []
+    for name, value in zip(op.arguments, arguments, strict=True):
+        if name == op.list_argument:
+            try:
+                value = list(value)
+            except TypeError:
+                raise DTypeError(f"{op.name}: {name} must be a list of tensors, not {type(value).__name__}") from None
+            if not value:
+                raise ShapeError(f"{op.name}: needs at least one tensor")
+            flat += value
+        else:
+            flat.append(value)
+    like = next((v for v in flat if isinstance(v, Tensor)), None)
+    weak = [isinstance(v, (bool, int, float, complex, np.generic)) for v in flat]
+    flat = [v if w or v is None else _lift_argument(op, v, like) for v, w in zip(flat, weak, strict=True)]
+    joined = set(op.differentiable or op.arguments)
+    if op.list_argument:
+        joins = [True] * len(flat)
+    else:
+        joins = [name in joined for name in op.arguments]
+    strong = [v for v, w, j in zip(flat, weak, joins, strict=True) if j and not w and v is not None]
+    numbers = [v for v, w, j in zip(flat, weak, joins, strict=True) if j and w]
+    dtype = common_dtype([t.dtype for t in strong], numbers)
+    beside = next((v._array for v in flat if isinstance(v, Tensor)), np.zeros(()))
+    ready = []
+    for v, w, j in zip(flat, weak, joins, strict=True):
+        if w:
+            ready.append(wrap(number(v, dtype if j else np.asarray(v).dtype, beside), None))
+        elif j and v is not None and v.dtype is not dtype:
+            ready.append(v.astype(dtype) if v.dtype != dtype else wrap(v._array.astype(dtype), v._node))
+        else:
+            ready.append(v)
+    if op.list_argument:
+        return op.record(ready, **options)
+    return op.record(*ready, **options)
+
+
+def _lift_argument(op: Operation, value: Any, like: Tensor | None) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (str, bytes, dict, set)) or callable(value):
+        raise DTypeError(f"{op.name}: takes tensors, arrays and numbers, not {type(value).__name__}")
+    tensor = Tensor(value)
+    if like is not None and isinstance(value, (list, tuple)):
+        return tensor.to(like.device)
+    return tensor
+
+
+def explain(op: Operation, problem: Exception, tensors: Sequence[Any], options: dict[str, Any]) -> BaseException:
+    """The error that says which operation failed, on what, and where the shapes disagree."""
+    if isinstance(problem, Error):
+        return problem
+    facts: list[str] = []
+    found: list[Tensor] = []
+    for name, value in zip(op.arguments, tensors, strict=True):
+        for i, t in enumerate(value) if isinstance(value, (list, tuple)) else [(None, value)]:
+            if isinstance(t, Tensor):
+                found.append(t)
+                where = "" if t.device == "cpu" else f" on {t.device}"
+                facts.append(f"{name if i is None else f'{name}[{i}]'}: {t.dtype} {list(t.shape)}{where}")
+    shown = ", ".join(f"{k}={v!r}" for k, v in options.items() if not hasattr(v, "dtype"))
+    call = f"{op.name}({', '.join(facts)}{'; ' + shown if shown else ''})"
+    devices = sorted({t.device for t in found})
+    if len(devices) > 1:
+        return DeviceError(f"{call}: arguments are on {' and '.join(devices)}; move one with .to('{devices[0]}')")
+    if isinstance(problem, (ValueError, TypeError, IndexError, ZeroDivisionError)):
+        reason = _disagreement(op, [t.shape for t in found]) or str(problem)
+        kind: type[Error] = DTypeError if isinstance(problem, TypeError) else ShapeError
+        if isinstance(problem, IndexError) and not isinstance(problem, ValueError):
+            kind = IndexingError
+        return kind(f"{call}: {reason}")
+    problem.add_note(f"while computing {call}")
+    return problem
+
+
+def _disagreement(op: Operation, shapes: list[tuple[int, ...]]) -> str:
+    """Which dimension disagrees, in words."""
+    if op.diagnose is not None:
+        return op.diagnose(*shapes)
+    if op.kind in ("elementwise", "constant", "linear", "multilinear") and len(shapes) > 1 and op.list_argument is None:
+        for axis in range(1, max(map(len, shapes)) + 1):
+            sizes = {s[-axis] for s in shapes if len(s) >= axis} - {1}
+            if len(sizes) > 1:
+                return f"dimension -{axis} disagrees: {' against '.join(str(s[-axis]) for s in shapes if len(s) >= axis)}"
+    return ""

@@ -1,0 +1,187 @@
+"""From the tape to plain records: what was computed, in which module and time step, and what came back.
+
+    with viz.trace() as seen:
+        loss = criterion(model(x), y)
+        loss.backward()
+    seen.graph().save("net.svg")
+
+A trace keeps a skeleton without arrays, so the graph can be drawn after backward has freed it. Modules and time
+steps are intervals of the creation order: nothing is stored in a node for them.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import sqrt
+from typing import Any
+
+from ..backend import space_of
+from ..errors import GraphError
+from ..sweep import PART, FullRecipe, next_order, reach
+from ..sweep import Node as TapeNode
+from ..tensor import FULL, Tensor, _mode, _observer
+from .graph import Edge, Graph, Node
+
+
+def norm(array: Any) -> float:
+    """√Σ|x|², scaled so that neither tiny nor huge entries are lost when squared."""
+    array = array._array if isinstance(array, Tensor) else array
+    xp = space_of(array)
+    size = xp.abs(xp.asarray(array))
+    top = float(size.max()) if size.size else 0.0
+    if top == 0.0 or top != top or top == float("inf"):
+        return top
+    return top * sqrt(float(((size / top) ** 2).sum()))
+
+
+class Trace:
+    """What a computation did, while it is active; see the top of this file."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[int, Node] = {}
+        self._edges: dict[int, list[tuple[int, str]]] = {}  # by target: source and argument
+        self._came_back: dict[tuple[int, int], list[tuple[float, float | None]]] = {}
+        self._starts: list[int] = [0]  # when each scope began, in the order of creation …
+        self._scopes: list[tuple[str, ...]] = [()]  # … and which it was
+        self._stack: list[str] = [""]  # dotted names of the modules that are running
+        self._names: dict[int, str] = {}  # parameters, by the order of their nodes
+        self._modules: dict[int, str] = {}
+        self._tokens: list[Any] = []
+
+    def __enter__(self) -> Trace:
+        self._tokens = [_observer.set(self), _mode.set(FULL)]
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        _mode.reset(self._tokens.pop())
+        _observer.reset(self._tokens.pop())
+
+    # Told by modules and recurrent loops
+
+    @contextmanager
+    def _scope(self, *labels: str) -> Iterator[None]:
+        before = self._scopes[-1]
+        self._enter((*before, *labels))
+        try:
+            yield
+        finally:
+            self._enter(before)
+
+    def _enter(self, scope: tuple[str, ...]) -> None:
+        self._starts.append(-next_order())
+        self._scopes.append(scope)
+
+    @contextmanager
+    def module(self, module: Any) -> Iterator[None]:
+        """The span of one module's forward."""
+        if len(self._stack) == 1:
+            for name, inner in module.named_modules():
+                self._modules.setdefault(id(inner), name)
+            for name, parameter in module.named_parameters():
+                if parameter._node is not None:
+                    self._names[parameter._node.order] = name
+        name, outer = self._modules.get(id(module), type(module).__name__), self._stack[-1]
+        inside = name[len(outer) + 1 :] if outer and name.startswith(outer + ".") else name
+        self._stack.append(name)
+        try:
+            with self._scope(*(part for part in inside.split(".") if part)):
+                yield
+        finally:
+            self._stack.pop()
+
+    def step(self, label: str) -> Any:
+        """The span of one time step, "t=5"."""
+        return self._scope(label)
+
+    # Told by the backward sweep
+
+    def begin(self, nodes: dict[int, TapeNode]) -> None:
+        """A sweep over these nodes starts."""
+        for order in sorted(nodes, reverse=True):
+            self._keep(nodes[order])
+
+    def edge(self, node: TapeNode, parent: TapeNode, part: Any, g: Any) -> None:
+        """`part` of the cotangent goes from a node to a parent."""
+        if node.recipe.op.several or isinstance(g, (dict, tuple)):
+            gain = None
+        else:
+            whole = norm(g)
+            gain = norm(part) / whole if whole else None
+        self._came_back.setdefault((node.order, _whole(parent).order), []).append((norm(part), gain))
+
+    def _keep(self, node: TapeNode) -> None:
+        if node.order in self._nodes or node.recipe is PART:
+            return
+        if node.recipe is None:
+            name = self._names.get(node.order, "")
+            kind = "parameter" if name or node.watch is not None else "input"
+            self._nodes[node.order] = Node(-node.order, kind, "", name, node.shape)  # type: ignore[arg-type]
+            return
+        if node.links is None:
+            raise GraphError("graph: an earlier backward() has freed it; draw first, or compute inside `with viz.trace()`")
+        op = node.recipe.op
+        scope = self._scopes[bisect.bisect_right(self._starts, -node.order) - 1]
+        shape = node.shape if isinstance(node.shape, tuple) else ()
+        edges = []
+        if isinstance(node.recipe, FullRecipe):
+            parents, arguments, y, _ = node.links
+            given = dict(zip([op.list_argument] if op.list_argument else op.differentiable,
+                             [parents] if op.list_argument else parents, strict=True))  # fmt: skip
+            for name, value in zip(op.arguments, arguments, strict=True):
+                if name == op.list_argument:
+                    items = [(f"{name}[{i}]", p, v) for i, (p, v) in enumerate(zip(parents, value, strict=True))]
+                else:
+                    items = [(name, given.get(name), value)]
+                for label, parent, array in items:
+                    if parent is not None:
+                        edges.append((_whole(parent).order, label))
+                    elif getattr(array, "shape", ()):  # numbers are left out
+                        edges.append((self._constant(array), label))
+            dtype = str(y[0].dtype if op.several else y.dtype)
+        else:
+            names = [op.list_argument] * len(node.parents) if op.list_argument else op.differentiable
+            edges = [(_whole(p).order, a) for p, a in zip(node.parents, names, strict=True) if p is not None]
+            dtype = ""
+        self._edges[node.order] = edges
+        self._nodes[node.order] = Node(-node.order, "operation", op.name, "", shape, dtype, scope)
+
+    def _constant(self, array: Any) -> int:
+        """A node for an array that wants no gradient; one an array, however often it is used."""
+        order = -(1 << 62) - id(array)
+        if order not in self._nodes:
+            self._nodes[order] = Node(-order, "constant", "", "", tuple(array.shape), str(array.dtype))
+        return order
+
+    def graph(self, root: Tensor | None = None, title: str = "") -> Graph:
+        """What the trace has seen: all that backward() went over, or what `root` depends on."""
+        if root is not None:
+            if root._node is None:
+                raise GraphError("graph: this tensor was not computed from anything that wants a gradient")
+            self.begin(reach([root._node]))
+        edges = []
+        for target, sources in self._edges.items():
+            seen: dict[int, int] = {}
+            for source, argument in sources:
+                found = self._came_back.get((target, source), [])
+                at = seen.get(source, 0)
+                seen[source] = at + 1
+                value, gain = found[at] if at < len(found) else (None, None)
+                edges.append(Edge(-source, -target, argument, value, gain))
+        nodes = sorted(self._nodes.values(), key=lambda n: n.id)
+        return Graph(tuple(nodes), tuple(edges), title)
+
+
+def _whole(node: TapeNode) -> TapeNode:
+    return node.links[0] if node.recipe is PART else node
+
+
+def trace() -> Trace:
+    """Follows the computation inside a `with` block; see the top of this file."""
+    return Trace()
+
+
+def graph(root: Tensor, title: str = "") -> Graph:
+    """The graph that a tensor was computed by, before its backward pass."""
+    return Trace().graph(root, title)
