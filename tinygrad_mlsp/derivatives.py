@@ -91,12 +91,12 @@ class _Run:
         recorded = self.recorded(cotangents)
         pairs = [(y._node, _conj(c)) for y, c in zip(self.outputs, cotangents, strict=True) if y._node is not None]
         if recorded:
-            found = backward(pairs, library, wrap, retain=True, targets=self.nodes)
+            found = backward(pairs, library, wrap, retain=True, targets=self.nodes, prune=self.others)
             return [x.detach() * 0 if g is None else _conj(g) for x, g in zip(self.inputs, found, strict=True)]
         xp = space_of(self.inputs[0]._array)
         raw = [(node, c._array) for node, c in pairs]
         pairs.clear()
-        found = backward(raw, xp, retain=retain, targets=self.nodes)
+        found = backward(raw, xp, retain=retain, targets=self.nodes, prune=self.others)
         raw.clear()
         results = []
         for i, x in enumerate(self.inputs):

@@ -39,7 +39,9 @@ def __dir__() -> list[str]:
 # Creation
 
 
-def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+def tensor(
+    data: Any, dtype: Any = None, device: str | None = None, requires_grad: builtins.bool = False
+) -> Tensor:
     """A new Tensor with a copy of the data."""
     return Tensor(np.array(data) if isinstance(data, np.ndarray) else as_array(data).copy(), requires_grad, dtype, device)
 

@@ -23,6 +23,7 @@ annotated `-> tuple` has several outputs. Absent cotangents and tangents are Non
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ on_declaration: list[Callable[[Operation], None]] = []  # the spaces, which offe
 Rule = Callable[..., Any]
 
 
+@functools.cache
 def names(rule: Rule) -> tuple[str, ...]:
     """The parameters of a rule: what it needs."""
     return tuple(inspect.signature(rule).parameters)
@@ -123,59 +125,65 @@ class Operation:
     def __repr__(self) -> str:
         return f"<{self.kind} operation {self.name}({', '.join((*self.arguments, *self.options))})>"
 
-    def environment(self, arguments: Sequence[Any], y: Any, options: dict[str, Any]) -> dict[str, Any]:
-        """All that a rule may name but `xp`, `g` and `t`, from the full record of one application."""
-        values: dict[str, Any] = dict(zip(self.arguments, arguments, strict=True), y=y, **options)
-        for name, value in zip(self.arguments, arguments, strict=True):
-            for fact in ("shape", "dtype"):
-                if isinstance(value, (list, tuple)):
-                    values[f"{name}_{fact}"] = tuple(getattr(v, fact) for v in value)
-                else:
-                    values[f"{name}_{fact}"] = getattr(value, fact, None)
+    def passed(self, rule: Rule, given: dict[str, Any], arguments: Sequence[Any], y: Any, options: Any) -> dict[str, Any]:
+        """What a rule asks for by name: from `given` (xp, g, t, needed), or from the record of one application."""
+        values = {}
+        for name in names(rule):
+            if name in given:
+                values[name] = given[name]
+            elif name == "y":
+                values[name] = y
+            elif name in self.arguments:
+                values[name] = arguments[self.arguments.index(name)]
+            elif name in options:
+                values[name] = options[name]
+            else:
+                argument, fact = name.rsplit("_", 1)
+                value = arguments[self.arguments.index(argument)]
+                is_list = isinstance(value, (list, tuple))
+                values[name] = tuple([getattr(v, fact) for v in value]) if is_list else getattr(value, fact)
         return values
 
-    def pull_argument(self, argument: str, xp: Any, g: Any, values: dict[str, Any]) -> Any:
-        """The contribution Jᵀg to one argument, written for reading; `build_pull` is the same, unrolled."""
+    def pull_argument(self, argument: str, given: dict[str, Any], arguments: Sequence[Any], y: Any, options: Any) -> Any:
+        """The contribution Jᵀg to one argument, written for reading; `sweep.Recipe` is the same, unrolled."""
         rule = self.backward_rules[argument]
-        part = rule(**{n: {"xp": xp, "g": g}.get(n, values.get(n)) for n in names(rule)})
-        return g * part if argument in self.slope else part
+        part = rule(**self.passed(rule, given, arguments, y, options))
+        return given["g"] * part if argument in self.slope else part
 
-    def push_forward(self, xp: Any, tangents: Sequence[Any], values: dict[str, Any]) -> Any:
+    def push_forward(self, xp: Any, tangents: Sequence[Any], arguments: Sequence[Any], y: Any, options: Any) -> Any:
         """J t: what the tangents of the arguments (None for zero) make of the result."""
-        inputs = [values[a] for a in self.arguments]
-        options = {o: values[o] for o in self.options}
-        present = [i for i, t in enumerate(tangents) if t is not None]
         if self.kind == "linear":
-            filled = [_zeros(xp, x) if t is None else t for x, t in zip(inputs, tangents, strict=True)]
-            if self.list_argument:
-                filled = [
-                    [_zeros(xp, x) if t is None else t for x, t in zip(xs, ts, strict=True)] if name == self.list_argument else ts
-                    for name, xs, ts in zip(self.arguments, inputs, filled, strict=True)
-                ]
-            passed = [f if a in self.differentiable else x for a, x, f in zip(self.arguments, inputs, filled, strict=True)]
-            return self.forward(xp, *passed, **options)
+            return self.forward(xp, *self._filled(xp, tangents, arguments), **options)
         parts = []
-        for i in present:
-            argument = self.arguments[i]
-            if self.kind == "multilinear" and argument == self.list_argument:
-                for k, t in enumerate(tangents[i]):
-                    if t is not None:
-                        swapped = [*inputs[i][:k], t, *inputs[i][k + 1 :]]
-                        parts.append(self.forward(xp, *inputs[:i], swapped, *inputs[i + 1 :], **options))
-            elif self.kind == "multilinear":
-                parts.append(self.forward(xp, *inputs[:i], tangents[i], *inputs[i + 1 :], **options))
+        for i, (name, t) in enumerate(zip(self.arguments, tangents, strict=True)):
+            if t is None:
+                continue
+            if self.kind == "multilinear":
+                places = [t] if name != self.list_argument else [
+                    [*arguments[i][:k], u, *arguments[i][k + 1 :]] for k, u in enumerate(t) if u is not None
+                ]
+                for put in places:
+                    parts.append(self.forward(xp, *arguments[:i], put, *arguments[i + 1 :], **options))
             else:
-                rule = self.slope.get(argument) or self.tangent[argument]
-                part = rule(**{n: {"xp": xp, "t": tangents[i]}.get(n, values.get(n)) for n in names(rule)})
-                parts.append(part * tangents[i] if argument in self.slope else part)
+                rule = self.slope.get(name) or self.tangent[name]
+                part = rule(**self.passed(rule, {"xp": xp, "t": t}, arguments, y, options))
+                parts.append(part * t if name in self.slope else part)
         total = parts[0]
         for part in parts[1:]:
-            total = tuple(a + b for a, b in zip(total, part, strict=True)) if self.several else total + part
+            total = tuple([a + b for a, b in zip(total, part, strict=True)]) if self.several else total + part
         return total
 
-
-def _zeros(xp: Any, like: Any) -> Any:
-    return None if like is None or isinstance(like, (list, tuple)) else xp.zeros_like(like)
+    def _filled(self, xp: Any, tangents: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+        """The arguments of a linear operation with tangents in place of what is differentiated, zeros for absent ones."""
+        filled: list[Any] = []
+        for name, t, value in zip(self.arguments, tangents, arguments, strict=True):
+            if name == self.list_argument:
+                filled.append([xp.zeros_like(v) if u is None else u for u, v in zip(t, value, strict=True)])
+            elif name not in self.differentiable or value is None:
+                filled.append(value)
+            else:
+                filled.append(xp.zeros_like(value) if t is None else t)
+        return filled
 
 
 def build_record(operation: Operation) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ with NumPy or CuPy they compute numbers; with the library itself and a `wrap` th
 saved arrays, every step is recorded in turn, and can be differentiated again.
 
 Complex numbers: the sweeps carry the plain transpose, which needs no conjugation in any rule; what is
-handed to a user is conjugated once, on arrival (`Watch.arrive`), so a gradient points uphill as PyTorch's does.
+handed to a user (a `.grad`, a hook) is conjugated once, on delivery, so a gradient points uphill as PyTorch's does.
 """
 
 from __future__ import annotations
@@ -220,17 +220,13 @@ class FullRecipe:
         return lifted, _lift_result(node, y, wrap), options
 
     def pull(self, xp: Any, g: Any, links: tuple[Any, ...]) -> Sequence[Any]:
-        op, (parents, arguments, y, options) = self.op, links
-        values = op.environment(arguments, y, options)
-        if op.several:
-            g = absent_as_none(g, len(y))
+        op, (parents, *kept) = self.op, links
+        given = {"xp": xp, "g": absent_as_none(g, len(kept[1])) if op.several else g}
         if op.list_argument:
-            values["needed"] = [p is not None for p in parents]
-            return op.pull_argument(op.list_argument, xp, g, values)
-        return [
-            None if parent is None else op.pull_argument(a, xp, g, values)
-            for a, parent in zip(op.differentiable, parents, strict=True)
-        ]
+            given["needed"] = [p is not None for p in parents]
+            return op.pull_argument(op.list_argument, given, *kept)
+        named = zip(op.differentiable, parents, strict=True)
+        return [None if parent is None else op.pull_argument(a, given, *kept) for a, parent in named]
 
     def carry(self, xp: Any, g: Any, links: Any, arrived: Any, nodes: Any, pending: Any, owned: Any) -> None:
         for parent, part in zip(links[0], self.pull(xp, g, links), strict=True):
@@ -239,12 +235,9 @@ class FullRecipe:
 
     def push(self, xp: Any, tangents: Sequence[Any], kept: Sequence[Any]) -> Any:
         """`tangents` is aligned with the parents; the operation wants them aligned with its arguments."""
-        op, (arguments, y, options) = self.op, kept
-        if op.list_argument:
-            placed = {op.list_argument: tangents}
-        else:
-            placed = dict(zip(op.differentiable, tangents, strict=True))
-        return op.push_forward(xp, [placed.get(a) for a in op.arguments], op.environment(arguments, y, options))
+        op = self.op
+        placed = {op.list_argument: tangents} if op.list_argument else dict(zip(op.differentiable, tangents, strict=True))
+        return op.push_forward(xp, [placed.get(a) for a in op.arguments], *kept)
 
 
 class _Part:
@@ -342,19 +335,18 @@ def backward(
     wrap: Wrap | None = None,
     retain: bool = False,
     targets: Sequence[Node] | None = None,
+    prune: bool = False,
     observer: Any = None,
 ) -> list[Any]:
     """Carries the seeds' cotangents back.
 
-    With `targets`, returns the cotangent that reaches each (None for none) and touches no `.grad`;
-    without, adds to the `.grad` of every leaf at the very end, so a failure changes nothing.
+    With `targets`, returns the cotangent that reaches each (None for none) and touches no `.grad`; `prune`
+    leaves out what does not lead to them. Without, adds to the `.grad` of every leaf at the very end, so a
+    failure changes nothing.
     """
-    wanted: dict[int, Any] = {}
-    plain = wrap is None and observer is None and targets is None
-    useful: set[int] | None = None
-    if targets is not None:
-        useful = depending_on(reach(node for node, _ in seeds), targets)
-        wanted = {t.order: None for t in targets}
+    wanted: dict[int, Any] = {} if targets is None else {t.order: None for t in targets}
+    useful = depending_on(reach(node for node, _ in seeds), targets) if prune and targets is not None else None
+    plain = wrap is None and observer is None and useful is None
     if observer is not None:
         observer.begin(reach(node for node, _ in seeds))
     # The newest node that has a cotangent has all of it: whoever could add to it is newer still, and done.
@@ -374,7 +366,7 @@ def backward(
             if node.watch.keep and targets is None:
                 deliveries.append((node.watch, g))
         recipe, links = node.recipe, node.links
-        if not plain and key in wanted:
+        if wanted and key in wanted:
             wanted[key] = g
         if links is None:
             if recipe is None:

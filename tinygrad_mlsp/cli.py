@@ -1,0 +1,209 @@
+"""The command line: `tinygrad-mlsp vanishing` and `tinygrad-mlsp draw`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from . import __version__
+from .errors import Error, OptionError
+
+PROGRAM = "tinygrad-mlsp"
+# What the job can train, kept here so that --help needs none of it; a test holds it equal to experiments.vanishing's.
+NETS = ("sigmoid", "tanh", "relu", "batchnorm", "residual", "highway", "dense", "rnn", "lstm")
+ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus")
+INITS = ("xavier", "he", "normal")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number from low to high."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,30}", text) or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {low:,} to {high:,}, got {text!r}")
+        return int(text)
+
+    return parse
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def _nets(text: str) -> tuple[str, ...]:
+    names = [name.strip().lower() for name in text.split(",")]
+    for name in names:
+        if name not in NETS:
+            raise argparse.ArgumentTypeError(f"no net is called {name!r}; the nets are {', '.join(NETS)}")
+    return tuple(dict.fromkeys(names))
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,4})?", text):
+        raise argparse.ArgumentTypeError(f"expected cpu, cuda or cuda:N, got {text!r}")
+    return text
+
+
+def _text(text: str) -> str:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError("expected a path, got nothing" if not text else "a path holds no NUL character")
+    return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=PROGRAM,
+        description="See gradients vanish in deep and in recurrent nets, and what keeps them alive.",
+        epilog=f"Without a command, {PROGRAM} runs vanishing. {PROGRAM} COMMAND --help tells a command's options.",
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+
+    vanishing = commands.add_parser(
+        "vanishing",
+        help="train deep nets on handwritten digits and report the gradient at every layer",
+        description=(
+            "Trains deep nets on handwritten digits, all from one seed and with one optimizer, measures the gradient\n"
+            "at every layer or time step before and during the training, and writes a report: index.html, which\n"
+            "needs no network, with its graphs, plots and figures beside it. By default this takes well under a\n"
+            "minute."
+        ),
+        epilog=(
+            "nets:\n"
+            "  sigmoid, tanh, relu   plain nets of that activation\n"
+            "  batchnorm             plain, with batch normalization before every activation\n"
+            "  residual              x + F(x) in every layer, batch normalization first in F\n"
+            "  highway               gates that choose between x and F(x)\n"
+            "  dense                 every layer sees the outputs of all layers before it\n"
+            "  rnn, lstm             read the image pixel by pixel (MNIST: row by row), answer at the end\n"
+            "\n"
+            "examples:\n"
+            f"  {PROGRAM} vanishing\n"
+            f"  {PROGRAM} vanishing --nets sigmoid,residual --depth 50 --output deeper\n"
+            f"  {PROGRAM} vanishing --nets rnn,lstm --init xavier --seed 1"
+        ),
+    )
+    add = vanishing.add_argument
+    add("--nets", type=_nets, default=NETS, metavar="LIST", help="which nets, separated by commas (default: all nine)")
+    add("--data", choices=("digits", "mnist"), default="digits",
+        help="digits: 1,797 images of 8x8 pixels, bundled (default); mnist: 70,000 of 28x28, found or downloaded")  # fmt: skip
+    add("--data-folder", type=_text, metavar="FOLDER",
+        help="where MNIST's four files are (default: $TINYGRAD_MLSP_DATA, then a cache that a download fills)")  # fmt: skip
+    add("--epochs", type=_whole(0, 100_000), default=20, metavar="N",
+        help="passes over the training images; 0 only measures the start (default: 20)")  # fmt: skip
+    add("--learning-rate", type=_positive, default=0.05, metavar="X",
+        help="of gradient descent with momentum 0.9 (default: 0.05)")  # fmt: skip
+    add("--batch-size", type=_whole(2, 10_000), default=64, metavar="N", help="images an update (default: 64)")
+    add("--output", type=_text, default="vanishing-report", metavar="FOLDER",
+        help="the report's folder; an older report there is replaced (default: vanishing-report)")  # fmt: skip
+    _add_model_options(vanishing)
+
+    draw = commands.add_parser(
+        "draw",
+        help="draw one net's graph of operations, with the gradient on every edge",
+        description=(
+            "Draws the graph of operations of one net, on one batch of the digits, before any training; after a\n"
+            "backward pass every edge shows the norm of the gradient that came back along it."
+        ),
+        epilog=f"example:\n  {PROGRAM} draw lstm --output lstm.svg",
+    )
+    draw.add_argument("net", choices=NETS, metavar="NET", help=f"one of {', '.join(NETS)}")
+    draw.add_argument("--output", type=_text, metavar="FILE",
+                      help="a file ending in .svg, .dot, .png or .pdf (default: NET.svg); png and pdf need the dot "
+                           "program")  # fmt: skip
+    draw.add_argument("--backward", action=argparse.BooleanOptionalAction, default=True,
+                      help="with the gradients of a backward pass (default), or without")  # fmt: skip
+    draw.add_argument("--batch-size", type=_whole(2, 1_000), default=64, metavar="N", help="images (default: 64)")
+    _add_model_options(draw)
+    return parser
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--depth", type=_whole(3, 1_000), default=30, metavar="N",
+        help="weight layers of the deep nets, the output layer included (default: 30)")  # fmt: skip
+    add("--width", type=_whole(1, 4_096), default=32, metavar="N", help="units a layer (default: 32)")
+    add("--activation", choices=ACTIVATIONS,
+        help="of the batch norm, residual, highway and dense nets (default: relu)")  # fmt: skip
+    add("--init", choices=INITS,
+        help="how weights start (default: by activation, he or xavier; rnn and lstm: uniform within 1/sqrt(width))")  # fmt: skip
+    add("--device", type=_device, default="cpu", metavar="NAME", help="cpu (default), cuda or cuda:N")
+    add("--seed", type=_whole(0, 2**63 - 1), default=0, metavar="N",
+        help="of the weights and of the order of the images (default: 0)")  # fmt: skip
+
+
+def _vanishing(options: argparse.Namespace) -> None:
+    from .experiments import report, vanishing
+
+    settings = vanishing.Settings(**{k: v for k, v in vars(options).items() if k not in ("command", "output")})
+    folder = report.Folder(options.output)  # before the work: a folder that cannot be written is known at once
+    with vanishing.progress() as progress:
+        results = vanishing.run(settings, progress)
+    print(report.table(results))
+    print()
+    for line in report.write(settings, results, folder):
+        print(line)
+
+
+def _draw(options: argparse.Namespace) -> None:
+    from .experiments import vanishing
+
+    settings = vanishing.Settings(
+        nets=(options.net,),
+        **{k: getattr(options, k) for k in ("depth", "width", "activation", "init", "device", "seed", "batch_size")},
+    )
+    for line in vanishing.draw(settings, options.output or f"{options.net}.svg", options.backward):
+        print(line)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, 1 when the work failed, 2 for wrong options, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without a character shows "?", not a traceback
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
+        arguments.insert(0, "vanishing")
+        print(f"{PROGRAM}: no command given, so this runs `{PROGRAM} vanishing`: it trains nine nets on handwritten "
+              "digits and shows where the gradient dies.", file=sys.stderr)  # fmt: skip
+    try:
+        options = _parser().parse_args(arguments)
+        (_vanishing if options.command == "vanishing" else _draw)(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(f"\n{PROGRAM}: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left: nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        return _fail("not enough memory; try a smaller --depth, --width or --batch-size")
+    except (Error, OSError) as problem:
+        return _fail(str(problem), 2 if isinstance(problem, OptionError) else 1)
+    return 0
+
+
+def _fail(message: str, code: int = 1) -> int:
+    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
