@@ -1,0 +1,52 @@
+"""How the documentation is built: `python -m sphinx -W docs docs/_build/html`, offline."""
+
+import tinygrad_mlsp
+
+project = "tinygrad_mlsp"
+author = "the tinygrad_mlsp authors"
+release = version = tinygrad_mlsp.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = "tinygrad_mlsp"
+html_math_renderer = "mathml"
+exclude_patterns = ["_build"]
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+
+
+def write_operations(app):
+    """The table of operations, from the registry, so that it cannot drift from what runs."""
+    from pathlib import Path
+
+    from tinygrad_mlsp.op import registry
+
+    lines = [".. list-table::", "   :header-rows: 1", "", "   * - operation", "     - kind", "     - equation", "     - at the kink"]
+    for name, op in sorted(registry.items()):
+        equation = (op.__doc__ or "").strip().splitlines()[0].replace("|", "\\|").replace("*", "\\*")
+        lines += [f"   * - ``{name}``", f"     - {op.kind}", f"     - {equation}", f"     - {op.kink}"]
+    target = Path(app.srcdir) / "_build" / "operations.inc"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def escape(app, what, name, obj, options, lines):
+    """Docstrings are plain text with formulas: |x| and a * b are not markup."""
+    lines[:] = [line if ">>>" in line else line.replace("|", "\\|").replace("*", "\\*") for line in lines]
+
+
+def write_math(translator, node):
+    """Mathematics as MathML, which browsers draw themselves: no script, no network."""
+    from docutils import nodes
+    from latex2mathml.converter import convert
+
+    display = "inline" if isinstance(node, nodes.math) else "block"
+    translator.body.append(convert(node.astext(), display=display))
+    raise nodes.SkipNode
+
+
+def setup(app):
+    app.add_html_math_renderer("mathml", inline_renderers=(write_math, None), block_renderers=(write_math, None))
+    app.connect("autodoc-process-docstring", escape)
+    app.connect("builder-inited", write_operations)
