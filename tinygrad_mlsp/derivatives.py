@@ -20,7 +20,8 @@ from typing import Any
 from .backend import space_of
 from .errors import DTypeError, GraphError, ShapeError
 from .namespace import asarray
-from .sweep import Node, backward, forward, make_node, reach, sole
+from .recipe import Node, make_node
+from .sweep import backward, forward, reach, sole
 from .tensor import FULL, LEAN, OFF, Tensor, _mode, _Recording, library, record_of, wrap
 
 

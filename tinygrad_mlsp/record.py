@@ -18,8 +18,8 @@ from .backend import spaces
 from .convert import common_dtype, number
 from .errors import DeviceError, DTypeError, Error, IndexingError, ShapeError
 from .op import Operation
+from .recipe import PART, FullRecipe, Node, Recipe, make_node, next_order
 from .source import inlined
-from .sweep import PART, FullRecipe, Node, Recipe, make_node, next_order
 from .tensor import OFF, Tensor, _mode, wrap
 
 

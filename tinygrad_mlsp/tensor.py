@@ -19,7 +19,8 @@ from . import op as op_module
 from .backend import device_of, space_for, space_of, to_numpy
 from .convert import as_array
 from .errors import DeviceError, DTypeError, GraphError, ShapeError
-from .sweep import PART, Node, Watch, backward, make_node, next_order, wrote
+from .recipe import PART, Node, Watch, make_node, next_order
+from .sweep import backward, wrote
 
 OFF, LEAN, FULL = 0, 1, 2  # record nothing; what backward needs; everything (forward mode, explanations)
 _mode: ContextVar[int] = ContextVar("recording", default=LEAN)
