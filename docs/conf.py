@@ -22,7 +22,15 @@ def write_operations(app):
 
     from tinygrad_mlsp.op import registry
 
-    lines = [".. list-table::", "   :header-rows: 1", "", "   * - operation", "     - kind", "     - equation", "     - at the kink"]
+    lines = [
+        ".. list-table::",
+        "   :header-rows: 1",
+        "",
+        "   * - operation",
+        "     - kind",
+        "     - equation",
+        "     - at the kink",
+    ]
     for name, op in sorted(registry.items()):
         equation = (op.__doc__ or "").strip().splitlines()[0].replace("|", "\\|").replace("*", "\\*")
         lines += [f"   * - ``{name}``", f"     - {op.kind}", f"     - {equation}", f"     - {op.kink}"]

@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-_quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-settings.register_profile("default", derandomize=True, max_examples=20, deadline=None, suppress_health_check=_quiet, database=None)
+_quiet = [
+    HealthCheck.function_scoped_fixture,
+    HealthCheck.too_slow,
+    HealthCheck.data_too_large,
+    HealthCheck.filter_too_much,
+]
+settings.register_profile(
+    "default", derandomize=True, max_examples=20, deadline=None, suppress_health_check=_quiet, database=None
+)
 settings.register_profile("explore", max_examples=500, deadline=None, suppress_health_check=_quiet, print_blob=True)
 
 

@@ -161,7 +161,10 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     """
     primals = primals if isinstance(primals, (tuple, list)) else (primals,)
     run = _Run("jvp", f, [asarray(p) if isinstance(p, list) else p for p in primals], full=True)
-    pairs = [asarray(t) if isinstance(t, list) else t for t in (tangents if isinstance(tangents, (tuple, list)) else (tangents,))]
+    pairs = [
+        asarray(t) if isinstance(t, list) else t
+        for t in (tangents if isinstance(tangents, (tuple, list)) else (tangents,))
+    ]
     moved = run.push(_matched("jvp", "tangent", pairs, run.inputs))
     return run.values(), run.like_outputs(moved)
 
@@ -227,7 +230,9 @@ def jacobian(f: Callable[..., Any], argnums: int = 0, mode: str = "auto") -> Cal
     @functools.wraps(f)
     def matrix(*args: Any) -> Tensor:
         args = tuple(asarray(a) if isinstance(a, (list, int, float)) else a for a in args)
-        run = _Run("jacobian", lambda x: f(*args[:argnums], x, *args[argnums + 1 :]), [args[argnums]], full=mode != "reverse")
+        run = _Run(
+            "jacobian", lambda x: f(*args[:argnums], x, *args[argnums + 1 :]), [args[argnums]], full=mode != "reverse"
+        )
         if len(run.outputs) != 1 or len(run.inputs) != 1:
             raise ShapeError("jacobian: one tensor in, one tensor out; use vjp or jvp for more")
         x, y = run.inputs[0], run.outputs[0]

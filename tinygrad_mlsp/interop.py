@@ -28,13 +28,11 @@ def _ours(name: str) -> Any:
     return getattr(namespace, name) if name in registry or name in _COMPOSED else None
 
 
-_COMPOSED = {"einsum", "moveaxis", "swapaxes", "broadcast_arrays", "unstack", "full_like", "empty_like"}
+_COMPOSED = {"einsum", "moveaxis", "swapaxes", "broadcast_arrays", "full_like", "empty_like"}
 
 
 def _refusal(name: str) -> DTypeError:
-    return DTypeError(
-        f"numpy.{name} has no counterpart here that carries a gradient; use .numpy() (or numpy.asarray) for the bare values"
-    )
+    return DTypeError(f"numpy.{name} has no counterpart here that carries a gradient; use .numpy() for the bare values")
 
 
 def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
@@ -66,7 +64,9 @@ def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any)
 def _array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
     """`numpy.asarray(tensor)`: the bare values, outside the graph."""
     if self.device != "cpu":
-        raise DeviceError(f"a Tensor on {self.device} does not turn into a NumPy array unasked; use .numpy(), which copies")
+        raise DeviceError(
+            f"a Tensor on {self.device} does not turn into a NumPy array unasked; use .numpy(), which copies"
+        )
     return np.array(self._array, dtype=dtype, copy=copy)
 
 

@@ -24,6 +24,7 @@ uint8, uint16, uint32, uint64 = np.dtype("u1"), np.dtype("u2"), np.dtype("u4"), 
 float16, float32, float64 = np.dtype("f2"), np.dtype("f4"), np.dtype("f8")
 complex64, complex128 = np.dtype("c8"), np.dtype("c16")
 
+
 def __getattr__(name: str) -> Callable[..., Any]:
     """An operation by its name; found once, then an ordinary attribute."""
     if name in registry:
@@ -39,11 +40,11 @@ def __dir__() -> list[str]:
 # Creation
 
 
-def tensor(
-    data: Any, dtype: Any = None, device: str | None = None, requires_grad: builtins.bool = False
-) -> Tensor:
+def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_grad: builtins.bool = False) -> Tensor:
     """A new Tensor with a copy of the data."""
-    return Tensor(np.array(data) if isinstance(data, np.ndarray) else as_array(data).copy(), requires_grad, dtype, device)
+    return Tensor(
+        np.array(data) if isinstance(data, np.ndarray) else as_array(data).copy(), requires_grad, dtype, device
+    )
 
 
 def asarray(data: Any, dtype: Any = None, device: str | None = None, copy: Any = None) -> Tensor:
@@ -127,12 +128,6 @@ def einsum(equation: str, *arrays: Any) -> Tensor:
     return record_of("einsum")(arrays, equation)
 
 
-def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
-    """The slices of x along an axis."""
-    x = asarray(x)
-    return tuple(x[(slice(None),) * (axis % x.ndim) + (i,)] for i in range(x.shape[axis]))
-
-
 def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
     """The arrays, each broadcast to their common shape."""
     tensors = [asarray(a) for a in arrays]
@@ -164,7 +159,9 @@ def mse(input: Any, target: Any) -> Tensor:
 
 def result_type(*operands: Any) -> Any:
     """The dtype in which the operands meet; Python numbers do not widen it."""
-    dtypes = [o.dtype if hasattr(o, "dtype") else np.dtype(o) for o in operands if not isinstance(o, (int, float, complex))]
+    dtypes = [
+        o.dtype if hasattr(o, "dtype") else np.dtype(o) for o in operands if not isinstance(o, (int, float, complex))
+    ]
     return common_dtype(dtypes, [o for o in operands if isinstance(o, (int, float, complex))])
 
 

@@ -125,7 +125,9 @@ class Operation:
     def __repr__(self) -> str:
         return f"<{self.kind} operation {self.name}({', '.join((*self.arguments, *self.options))})>"
 
-    def passed(self, rule: Rule, given: dict[str, Any], arguments: Sequence[Any], y: Any, options: Any) -> dict[str, Any]:
+    def passed(
+        self, rule: Rule, given: dict[str, Any], arguments: Sequence[Any], y: Any, options: Any
+    ) -> dict[str, Any]:
         """What a rule asks for by name: from `given` (xp, g, t, needed), or from the record of one application."""
         values = {}
         for name in names(rule):
@@ -144,7 +146,9 @@ class Operation:
                 values[name] = tuple([getattr(v, fact) for v in value]) if is_list else getattr(value, fact)
         return values
 
-    def pull_argument(self, argument: str, given: dict[str, Any], arguments: Sequence[Any], y: Any, options: Any) -> Any:
+    def pull_argument(
+        self, argument: str, given: dict[str, Any], arguments: Sequence[Any], y: Any, options: Any
+    ) -> Any:
         """The contribution Jᵀg to one argument, written for reading; `sweep.Recipe` is the same, unrolled."""
         rule = self.backward_rules[argument]
         part = rule(**self.passed(rule, given, arguments, y, options))
@@ -159,9 +163,11 @@ class Operation:
             if t is None:
                 continue
             if self.kind == "multilinear":
-                places = [t] if name != self.list_argument else [
-                    [*arguments[i][:k], u, *arguments[i][k + 1 :]] for k, u in enumerate(t) if u is not None
-                ]
+                places = (
+                    [t]
+                    if name != self.list_argument
+                    else [[*arguments[i][:k], u, *arguments[i][k + 1 :]] for k, u in enumerate(t) if u is not None]
+                )
                 for put in places:
                     parts.append(self.forward(xp, *arguments[:i], put, *arguments[i + 1 :], **options))
             else:
@@ -174,7 +180,7 @@ class Operation:
         return total
 
     def _filled(self, xp: Any, tangents: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-        """The arguments of a linear operation with tangents in place of what is differentiated, zeros for absent ones."""
+        """The arguments of a linear operation, tangents in place of what is differentiated, zeros for absent ones."""
         filled: list[Any] = []
         for name, t, value in zip(self.arguments, tangents, arguments, strict=True):
             if name == self.list_argument:

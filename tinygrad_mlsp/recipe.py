@@ -90,7 +90,9 @@ class Recipe:
 
     def revive(self, node: Node, wrap: Wrap) -> Sequence[Any]:
         """The kept values, with arrays as Tensors that stand in the graph where they stood when kept."""
-        parents = dict(zip(self.op.differentiable, [node.links[0]] if self.op.list_argument else node.links, strict=False))
+        parents = dict(
+            zip(self.op.differentiable, [node.links[0]] if self.op.list_argument else node.links, strict=False)
+        )
         kept = []
         for slot, value in zip(self.slots, node.links[self.lead :], strict=True):
             if slot[0] == "argument":
@@ -157,7 +159,10 @@ def _write_pullback(op: Operation, kept: list[str]) -> tuple[Callable[..., Any],
         call = inlined(rule, passed) or f"rule_{argument}({', '.join(passed)})"
         calls[argument] = f"g * {call}" if argument in op.slope else call
     pull = [f"def pull_{op.name}(xp, g, links):", *(f"    {line}" for line in opening)]
-    carry = [f"def carry_{op.name}(xp, g, links, arrived, nodes, pending, owned):", *(f"    {line}" for line in opening)]
+    carry = [
+        f"def carry_{op.name}(xp, g, links, arrived, nodes, pending, owned):",
+        *(f"    {line}" for line in opening),
+    ]
     if op.list_argument:
         pull.append(f"    return {calls[op.list_argument]}")
         carry.append(f"    for p, part in zip(parents, {calls[op.list_argument]}):")
@@ -180,7 +185,15 @@ def absent_as_none(cotangents: dict[int, Any], outputs: int) -> tuple[Any, ...]:
     return tuple([cotangents.get(i) for i in range(outputs)])
 
 
-def give(xp: Any, parent: Node, part: Any, arrived: dict[int, Any], nodes: dict[int, Node], pending: list[int], owned: set[int]) -> Any:
+def give(
+    xp: Any,
+    parent: Node,
+    part: Any,
+    arrived: dict[int, Any],
+    nodes: dict[int, Node],
+    pending: list[int],
+    owned: set[int],
+) -> Any:
     """Adds one contribution to what has arrived at a parent; returns it, broadcast undone."""
     if part.shape != parent.shape:
         part = unbroadcast(xp, part, parent.shape)
@@ -214,7 +227,11 @@ class FullRecipe:
 
     def revive(self, node: Node, wrap: Wrap) -> Sequence[Any]:
         parents, arguments, y, options = node.links
-        sources = {self.op.list_argument: parents} if self.op.list_argument else dict(zip(self.op.differentiable, parents, strict=True))
+        sources = (
+            {self.op.list_argument: parents}
+            if self.op.list_argument
+            else dict(zip(self.op.differentiable, parents, strict=True))
+        )
         lifted = [_lift(value, sources.get(a), wrap) for a, value in zip(self.op.arguments, arguments, strict=True)]
         return lifted, _lift_result(node, y, wrap), options
 
@@ -235,7 +252,9 @@ class FullRecipe:
     def push(self, xp: Any, tangents: Sequence[Any], kept: Sequence[Any]) -> Any:
         """`tangents` is aligned with the parents; the operation wants them aligned with its arguments."""
         op = self.op
-        placed = {op.list_argument: tangents} if op.list_argument else dict(zip(op.differentiable, tangents, strict=True))
+        placed = (
+            {op.list_argument: tangents} if op.list_argument else dict(zip(op.differentiable, tangents, strict=True))
+        )
         return op.push_forward(xp, [placed.get(a) for a in op.arguments], *kept)
 
 

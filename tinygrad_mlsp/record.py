@@ -1,4 +1,4 @@
-"""What happens when an operation meets Tensors: unwrap, compute, and, where a gradient is wanted, keep what the rules name.
+"""What happens when an operation meets Tensors: unwrap, compute, and keep what the rules name.
 
 `build_record` writes that function out once an operation, from its declaration. Whatever does not go
 straight through (numbers, arrays, mixed dtypes) is made ready in `_retry` and sent through again; what
@@ -50,7 +50,9 @@ def build_record(op: Operation) -> Callable[..., Any]:
     first = f"A_{args[0]}"
     if op.list_argument:
         first = f"A_{op.list_argument}[0]"
-        lines += [f"    if not A_{op.list_argument} or any([x.dtype is not {first}.dtype for x in A_{op.list_argument}]):"]
+        lines += [
+            f"    if not A_{op.list_argument} or any([x.dtype is not {first}.dtype for x in A_{op.list_argument}]):"
+        ]
         lines += [f"        {again}"]
     elif len(joined) > 1:
         lead, *rest = joined
@@ -58,7 +60,9 @@ def build_record(op: Operation) -> Callable[..., Any]:
         tests = [f"(A_{r} is not None and {t})" if r in op.optional else t for r, t in zip(rest, tests, strict=True)]
         lines += [f"    if {' or '.join(tests)}:", f"        {again}"]
     passed = ["xp", *(f"A_{a}" for a in args)]
-    call = inlined(op.forward, passed, op.options) or f"forward({', '.join([*passed, *(f'{o}={o}' for o in op.options)])})"
+    call = (
+        inlined(op.forward, passed, op.options) or f"forward({', '.join([*passed, *(f'{o}={o}' for o in op.options)])})"
+    )
     lines += [
         "    try:",
         f"        kind = {first}.__class__",
@@ -108,7 +112,12 @@ def build_record(op: Operation) -> Callable[..., Any]:
     if op.several:
         lines.append("    return tuple([wrap(y, None) for y in Y])")
     else:
-        lines += ["    tensor = new(Tensor)", "    tensor._array = Y", f"    tensor._node = {node}", "    return tensor"]
+        lines += [
+            "    tensor = new(Tensor)",
+            "    tensor._array = Y",
+            f"    tensor._node = {node}",
+            "    return tensor",
+        ]
     exec("\n".join(lines), scope)  # written once an operation, as dataclasses do
     function = scope[op.name]
     function.__doc__, function.__module__, function.__qualname__ = op.__doc__, op.__module__, op.name
@@ -216,5 +225,7 @@ def _disagreement(op: Operation, shapes: list[tuple[int, ...]]) -> str:
         for axis in range(1, max(map(len, shapes)) + 1):
             sizes = {s[-axis] for s in shapes if len(s) >= axis} - {1}
             if len(sizes) > 1:
-                return f"dimension -{axis} disagrees: {' against '.join(str(s[-axis]) for s in shapes if len(s) >= axis)}"
+                return (
+                    f"dimension -{axis} disagrees: {' against '.join(str(s[-axis]) for s in shapes if len(s) >= axis)}"
+                )
     return ""

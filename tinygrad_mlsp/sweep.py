@@ -16,13 +16,12 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
 from .errors import GraphError
 from .recipe import PART, FullRecipe, Node, Watch, Wrap, give, next_order
-
 
 # Writes in place. A write notes the clock beside the root of the memory that it changed; a node made earlier
 # that saved a view of that memory is stale. Success pays one comparison a node, and only writers pay more.
@@ -56,8 +55,8 @@ def _check_unchanged(node: Node) -> None:
             entry = _writes.get(id(_root(array))) if hasattr(array, "dtype") and hasattr(array, "base") else None
             if entry is not None and entry[0] < node.order:
                 raise GraphError(
-                    f"backward of {node.recipe.op.name}: a tensor of shape {array.shape} and dtype {array.dtype} that it "
-                    "saved was changed in place afterwards, so its gradient would be wrong. "
+                    f"backward of {node.recipe.op.name}: a tensor of shape {array.shape} and dtype {array.dtype} that "
+                    "it saved was changed in place afterwards, so its gradient would be wrong. "
                     "Change a copy, or run backward() before the change."
                 )
 

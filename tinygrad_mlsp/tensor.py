@@ -54,12 +54,15 @@ class Tensor:
     if TYPE_CHECKING:  # attached by `namespace`, from the operations
 
         def __add__(self, other: Any) -> Tensor: ...
+
         __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __add__
         __matmul__ = __rmatmul__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __lshift__ = __rshift__ = __add__
         __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __lt__ = __le__ = __gt__ = __ge__ = __add__
 
         def __neg__(self) -> Tensor: ...
+
         __pos__ = __abs__ = __invert__ = __neg__
+
         def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
         def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
 
@@ -113,7 +116,9 @@ class Tensor:
     def requires_grad(self, wanted: bool) -> None:
         if wanted and self._node is None:
             if self._array.dtype.kind not in "fc":
-                raise DTypeError(f"requires_grad: only floating-point tensors have gradients, not {self.dtype}; use astype")
+                raise DTypeError(
+                    f"requires_grad: only floating-point tensors have gradients, not {self.dtype}; use astype"
+                )
             watch = Watch(keep=True, is_complex=self._array.dtype.kind == "c")
             self._node = make_node(None, None, self._array.shape, watch)
         elif not wanted and self._node is not None:
@@ -167,7 +172,9 @@ class Tensor:
             if changed is None:
                 return None
             if changed.shape != self.shape:
-                raise ShapeError(f"hook: returned a gradient of shape {changed.shape} for a tensor of shape {self.shape}")
+                raise ShapeError(
+                    f"hook: returned a gradient of shape {changed.shape} for a tensor of shape {self.shape}"
+                )
             return changed if isinstance(g, Tensor) else changed._array
 
         key = next_order()
@@ -204,7 +211,9 @@ class Tensor:
             if gradient.shape != self.shape:
                 raise ShapeError(f"backward(): gradient has shape {gradient.shape}, the tensor has shape {self.shape}")
             if gradient.device != self.device:
-                raise DeviceError(f"backward(): gradient is on {gradient.device}, the tensor on {self.device}; use .to()")
+                raise DeviceError(
+                    f"backward(): gradient is on {gradient.device}, the tensor on {self.device}; use .to()"
+                )
             if gradient.dtype != self.dtype:
                 gradient = gradient.astype(self.dtype)
             if self.dtype.kind == "c":
@@ -293,7 +302,11 @@ class Tensor:
 
     def __repr__(self) -> str:
         with np.printoptions(threshold=50, edgeitems=3):
-            body = np.array2string(self.numpy(), separator=", ", prefix="Tensor(") if self.device != "shapes" else f"{self.shape}"
+            body = (
+                np.array2string(self.numpy(), separator=", ", prefix="Tensor(")
+                if self.device != "shapes"
+                else f"{self.shape}"
+            )
         facts = [f"dtype={self.dtype}"]
         if self.device != "cpu":
             facts.append(f"device='{self.device}'")
