@@ -1,52 +1,49 @@
 """A graph of operations as plain records: fold it, draw it, read it as text."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import Literal
+from typing import Any, Literal
 
-from ..errors import Error, OptionError
+from ..errors import Error, MissingDependency, OptionError
 from . import dot, layout
 
 Kind = Literal["operation", "parameter", "input", "constant", "group"]
+Unit = int | tuple[Any, ...]  # what a node is folded into: itself (its id), a scope, or a range of neighbours
 
-#: A drawing with more nodes than this is folded first: it stays readable, and the layout takes seconds.
-LIMIT = 400
-
-#: A scope with more inner scopes than this folds into ranges of neighbours ("t=0 … t=9"), not into one node.
-DOZEN = 12
+LIMIT = 400  # nodes in a drawing: more are hard to read, and the layout would take long
+DOZEN = 12  # more scopes than this, side by side, become ranges of neighbours rather than one node
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An operation, a parameter, an input or a constant; or a group of them, after folding."""
+    """An operation, a parameter, an input or a constant; or, after folding, a group of them."""
 
     id: int
     kind: Kind
-    op: str = ""  # the operation's name, "tanh"; of a group, the names of its operations
+    op: str = ""  # the operation's name, "tanh"; a group's operations, "matmul, add, tanh"
     name: str = ""  # the parameter's dotted name or the layer's name
     shape: tuple[int, ...] = ()
     dtype: str = ""
     scope: tuple[str, ...] = ()  # module path and time steps, the outermost first: ("lstm", "t=5")
-    count: int = 1  # operations that it stands for, when it is an operation or a group
+    count: int = 1  # of an operation or a group: the operations that it stands for
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """`source` is an argument of `target`; `norm` is of the gradient that came back along the edge."""
+    """`source` is an argument of `target`; `norm` is the norm of the gradient that came back along this edge."""
 
     source: int
     target: int
     argument: str = ""
     norm: float | None = None  # None: not computed
-    gain: float | None = None  # the local slope's size, where the operation has one
-    count: int = 1  # edges that it stands for
+    gain: float | None = None  # the size of the local slope, where the operation has one
+    count: int = 1  # the edges that it stands for
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in the order of their creation, and the edges between them."""
+    """Nodes, in the order of their creation, and the edges between them."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
@@ -55,55 +52,140 @@ class Graph:
     def __post_init__(self) -> None:
         ids = {node.id for node in self.nodes}
         if len(ids) != len(self.nodes):
-            raise Error(f"Graph: {len(self.nodes)} nodes bear only {len(ids)} different ids; give each its own")
+            raise Error(f"Graph: {len(self.nodes)} nodes have only {len(ids)} different ids; give each node its own")
         for edge in self.edges:
             if edge.source not in ids or edge.target not in ids:
                 raise Error(f"Graph: the edge {edge.source} → {edge.target} ends at a node that is not in the graph")
 
     @property
     def operations(self) -> int:
-        """The number of operations, those inside groups included. Folding does not change it."""
+        """The number of operations, those inside groups included; folding does not change it."""
         return sum(node.count for node in self.nodes if node.kind in ("operation", "group"))
 
+    def settled(self) -> "Graph":
+        """The graph with each parameter and constant that has no scope put where it is used: into the scope that all
+        its users share."""
+        homeless = {node.id for node in self.nodes if node.kind in ("parameter", "constant") and not node.scope}
+        scope_of = {node.id: node.scope for node in self.nodes}
+        shared: dict[int, tuple[str, ...]] = {}
+        for edge in self.edges:
+            if edge.source in homeless:
+                used = scope_of[edge.target]
+                shared[edge.source] = _common(shared.get(edge.source, used), used)
+        if not any(shared.values()):
+            return self
+        nodes = (replace(node, scope=shared[node.id]) if node.id in shared else node for node in self.nodes)
+        return replace(self, nodes=tuple(nodes))
+
     def collapsed(self, *, depth: int | None = None, limit: int | None = None) -> "Graph":
-        """The graph with its modules and time steps folded into one node each.
+        """The graph with modules and time steps folded into one node each.
 
-        `depth` keeps that many outer scopes open: 0 makes each outermost module one node. `limit` folds the innermost
-        scopes first, one level after the other, until at most `limit` nodes are left; more than a dozen scopes side by
-        side, and operations outside all scopes, are folded into ranges of neighbours.
+        `depth` outer scopes stay open: 0 makes each outermost module one node. `limit` folds the innermost scopes
+        first, level by level, until at most so many nodes are left; more than a dozen scopes side by side, and
+        operations outside all scopes, are folded into ranges of neighbours ("t=0 … t=9").
 
-        A group of one node stays as it is. Edges between the same two nodes become one, its norm the square root of the
-        sum of the squares of the norms that were computed: the norm of all those gradients taken as one vector. What
-        reached what still does. The time is linear in nodes times scopes, without recursion.
+        A group of one node stays that node. Edges between the same two nodes become one; its norm is the square root
+        of the sum of the squares of those that were computed, that is the norm of all these gradients as one vector.
+        What reached what still does. Takes linear time, without recursion.
 
-        Raises: OptionError if not exactly one of `depth` ≥ 0 and `limit` ≥ 1 is given.
+        Raises: OptionError unless one of `depth` ≥ 0 and `limit` ≥ 1 is given.
         """
+        graph = self.settled()
         if (depth is None) == (limit is None):
-            raise OptionError("Graph.collapsed: give either depth or limit")
+            raise OptionError("Graph.collapsed: give one of depth and limit")
         if depth is not None:
             if depth < 0:
                 raise OptionError(f"Graph.collapsed: depth is {depth}; it must be 0 or more")
-            return _merge(self, [_unit(node, depth) for node in self.nodes])
+            return graph._merged([_unit(node, depth) for node in graph.nodes])
         assert limit is not None
         if limit < 1:
             raise OptionError(f"Graph.collapsed: limit is {limit}; it must be 1 or more")
-        return self if len(self.nodes) <= limit else _merge(self, _units_within(self, limit))
+        return self if len(self.nodes) <= limit else graph._merged(graph._units(limit))
+
+    def _units(self, limit: int) -> list[Unit]:
+        """For every node its unit, at most `limit` different ones."""
+        deep = max(len(node.scope) for node in self.nodes)
+        depth = next((d for d in range(deep - 1, -1, -1) if len({_unit(n, d) for n in self.nodes}) <= limit), -1)
+        outer = [_unit(node, depth) for node in self.nodes]  # few enough; with depth -1, all nodes together
+        inner = [_unit(node, depth + 1) for node in self.nodes]  # one level further in, they were too many
+
+        # Inner units by outer unit, in the order of their first operations. Parameters, which are created long before
+        # they are used, stand just before what first uses them.
+        place = {node.id: float(i) for i, node in enumerate(self.nodes)}
+        first = {node.id: math.inf for node in self.nodes if node.kind not in ("operation", "group")}
+        for edge in self.edges:
+            if edge.source in first:
+                first[edge.source] = min(first[edge.source], place[edge.target] - 0.5)
+        place.update((id, at) for id, at in first.items() if at < math.inf)
+        children: dict[Unit, dict[Unit, None]] = {}
+        for i in sorted(range(len(self.nodes)), key=lambda i: place[self.nodes[i].id]):
+            children.setdefault(outer[i], {})[inner[i]] = None
+
+        wide = {
+            unit: list(inside)
+            for unit, inside in children.items()
+            if depth == -1 or sum(isinstance(child, tuple) for child in inside) > DOZEN
+        }
+        spare = limit - len(children)  # nodes that may be added, shared out by the number of children
+        extra = max(1, sum(map(len, wide.values())) - len(wide))
+        ranges: dict[Unit, Unit] = {}
+        for unit, inside in wide.items():
+            parts = 1 + (len(inside) - 1) * spare // extra
+            if parts > 1:
+                parts = min(parts, len(inside))
+                size = -(-len(inside) // parts)
+                for i, child in enumerate(inside):
+                    alone = i % size == 0 and i == len(inside) - 1
+                    ranges[child] = child if size == 1 or alone else (unit, i // size)
+        return [ranges.get(child, unit) for child, unit in zip(inner, outer, strict=True)]
+
+    def _merged(self, units: list[Unit]) -> "Graph":
+        """The graph with one node for each different unit."""
+        members: dict[Unit, list[Node]] = {}
+        for node, unit in zip(self.nodes, units, strict=True):
+            members.setdefault(unit, []).append(node)
+        # in the order of their first operations: a parameter is often created long before its module is called
+        place = {node.id: i for i, node in enumerate(self.nodes)}
+        order = sorted(members, key=lambda unit: min(place[n.id] for n in _operations(members[unit]) or members[unit]))
+        unit_of = {node.id: unit for node, unit in zip(self.nodes, units, strict=True)}
+        leaving = {edge.source for edge in self.edges if unit_of[edge.source] != unit_of[edge.target]}
+        group = {unit: _group(unit, members[unit], leaving) for unit in order}
+
+        between: dict[tuple[Unit, Unit], list[Edge]] = {}
+        for edge in self.edges:
+            between.setdefault((unit_of[edge.source], unit_of[edge.target]), []).append(edge)
+        edges: list[Edge] = []
+        for (a, b), several in between.items():
+            if a == b:
+                continue
+            if len(members[a]) == 1 == len(members[b]):  # the two edges of x * x stay two
+                edges.extend(several)
+            else:
+                edges.append(_joined(group[a].id, group[b].id, several))
+        return replace(self, nodes=tuple(group.values()), edges=tuple(edges))
+
+    def drawable(self, limit: int = LIMIT) -> "Graph":
+        """The graph, folded until it has at most `limit` nodes and its edges are few and short enough to lay out."""
+        graph = self if len(self.nodes) <= limit else self.collapsed(limit=limit)
+        while len(graph.nodes) > 8 and dot.span(graph) > dot.LONGEST:
+            graph = self.collapsed(limit=len(graph.nodes) // 2)
+        return graph
 
     def dot(self, *, rankdir: str = "TB", scale: tuple[float, float] | None = None) -> str:
-        """The whole graph as DOT text. `scale` fixes the gradient norms at the two ends of the colour scale.
+        """The whole graph as DOT text; `scale` gives the gradient norms at the two ends of the colour scale.
 
-        Raises: OptionError if `rankdir` is none of TB, LR, BT and RL.
+        Raises: OptionError if `rankdir` is not TB, LR, BT or RL.
         """
-        return dot.write(self, rankdir=rankdir, scale=scale)
+        return dot.write(self, rankdir, scale)
 
     def svg(
         self, *, rankdir: str = "TB", scale: tuple[float, float] | None = None, limit: int | None = LIMIT
     ) -> str:
-        """The drawing as one self-contained SVG element, folded to at most `limit` nodes (None: not folded).
+        """The drawing as a self-contained SVG document, folded to `limit` nodes (None: not folded).
 
         Raises: MissingDependency if there is neither Graphviz's `dot` nor the `viz` extra.
         """
-        return layout.svg(self._drawn("svg", rankdir, scale, limit).decode(), self.title or "graph")
+        return self._drawn("svg", rankdir, scale, limit).decode()
 
     def save(
         self,
@@ -113,23 +195,109 @@ class Graph:
         scale: tuple[float, float] | None = None,
         limit: int | None = LIMIT,
     ) -> None:
-        """Write .dot (the whole graph), .svg, .png or .pdf (folded to `limit` nodes); the file is whole or not there.
+        """Write .dot (the whole graph), or .svg, .png or .pdf (folded to `limit` nodes).
 
-        Raises: OptionError for another extension; MissingDependency if nothing here can draw that format: the text of
-        the drawing is then in a .dot file of the same name.
+        Raises: OptionError for another ending. MissingDependency if nothing here can draw the format; the drawing's
+            DOT text is then written beside it.
         """
-        target = layout.target(path)
-        format = target.suffix[1:].lower()
+        target, format = layout.target(path, ("dot", "svg", "png", "pdf"))
         if format == "dot":
-            return layout.write_whole(target, self.dot(rankdir=rankdir, scale=scale).encode())
-        if format == "svg":
-            drawing = lambda: self.svg(rankdir=rankdir, scale=scale, limit=limit).encode()  # noqa: E731
-        else:
-            drawing = lambda: self._drawn(format, rankdir, scale, limit)  # noqa: E731
+            layout.write_whole(target, self.dot(rankdir=rankdir, scale=scale).encode())
+            return
         try:
-            data = drawing()
-        except layout.MissingDependency as error:
+            layout.write_whole(target, self._drawn(format, rankdir, scale, limit))
+        except MissingDependency as error:
+            graph = self if limit is None else self.drawable(limit)
             text = target.with_suffix(".dot")
-            layout.write_whole(text, self._drawable(limit).dot(rankdir=rankdir, scale=scale).encode())
-            raise layout.MissingDependency(f"{error} The drawing's DOT text was written to {text}.") from None
-        layout.write_whole(target, data)
+            layout.write_whole(text, graph.dot(rankdir=rankdir, scale=scale).encode())
+            raise MissingDependency(f"{error} The drawing's DOT text is in {text}.") from None
+
+    def _drawn(self, format: str, rankdir: str, scale: tuple[float, float] | None, limit: int | None) -> bytes:
+        graph = self if limit is None else self.drawable(limit)
+        while True:
+            try:
+                return layout.render(dot.write(graph, rankdir, scale), format, self.title or "graph")
+            except layout.LayoutFailed:  # too large after all: fold further, unless told not to
+                if limit is None or len(graph.nodes) <= 8:
+                    raise
+                graph = self.collapsed(limit=len(graph.nodes) // 2)
+
+    def text(self) -> str:
+        """The graph in sentences, in order, for reading aloud: what each operation takes and what came back."""
+        graph = self.settled()
+        kinds = [_many(self.operations, "operation")]
+        for kind in ("parameter", "input", "constant"):
+            if number := sum(node.kind == kind for node in graph.nodes):
+                kinds.append(_many(number, kind))
+        lines = [f"{self.title or 'Graph'}: {', '.join(kinds)}."]
+        norms = [edge.norm for edge in graph.edges if edge.norm is not None]
+        if norms:
+            lines.append(f"Gradient norms from {dot.number(min(norms))} to {dot.number(max(norms))}.")
+        else:
+            lines.append("Gradients: not computed.")
+        names = {node.id: f"{i} ({dot.heading(node)})" for i, node in enumerate(graph.nodes, 1)}
+        taken: dict[int, list[Edge]] = {}
+        for edge in graph.edges:
+            taken.setdefault(edge.target, []).append(edge)
+        scope: tuple[str, ...] = ()
+        for i, node in enumerate(graph.nodes, 1):
+            if node.scope != scope:
+                scope = node.scope
+                lines.append(f"In {dot.path(scope)}:" if scope else "Outside all modules:")
+            shape = " by ".join(map(str, node.shape)) or "scalar"
+            lines.append(f"{i}. {', '.join([*dot.words(node), f'{shape} {node.dtype}'.strip()])}.")
+            for edge in taken.get(node.id, ()):
+                argument = f" as {edge.argument}" if edge.argument else ""
+                came = "" if not norms else f", gradient norm {dot.number(edge.norm)}"
+                lines.append(f"   from {names[edge.source]}{argument}{came}")
+        return "\n".join(dot.visible(line) for line in lines) + "\n"
+
+
+def _unit(node: Node, depth: int) -> Unit:
+    return node.scope[: depth + 1] if len(node.scope) > depth else node.id
+
+
+def _operations(nodes: list[Node]) -> list[Node]:
+    return [node for node in nodes if node.kind in ("operation", "group")]
+
+
+def _common(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
+    same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return a[:same]
+
+
+def _group(unit: Unit, nodes: list[Node], leaving: set[int]) -> Node:
+    """One node for all of them; id, shape and dtype are those of the last result that leaves the group."""
+    if len(nodes) == 1:
+        return nodes[0]
+    inner = _operations(nodes)
+    result = next((n for n in reversed(inner) if n.id in leaving), (inner or nodes)[-1])
+    assert isinstance(unit, tuple)
+    if unit and isinstance(unit[-1], int):  # a range within an outer scope
+        scope: tuple[str, ...] = unit[0]
+        name = " … ".join(
+            dot.path(n.scope[: len(scope) + 1]) if len(n.scope) > len(scope) else dot.heading(n)
+            for n in ((inner or nodes)[0], (inner or nodes)[-1])
+        )
+    else:
+        scope, name = unit[:-1], dot.path(unit) if unit else "all"
+    parts = dict.fromkeys(op for n in inner for op in n.op.split(", ")) or dict.fromkeys(f"{n.kind}s" for n in nodes)
+    op = ", ".join([*parts][:4]) + (", …" if len(parts) > 4 else "")
+    count = sum(node.count for node in inner)
+    return Node(result.id, "group", op, name, result.shape, result.dtype, scope, count)
+
+
+def _joined(source: int, target: int, edges: list[Edge]) -> Edge:
+    norms = [edge.norm for edge in edges if edge.norm is not None]
+    arguments = {edge.argument for edge in edges}
+    return Edge(
+        source,
+        target,
+        argument=arguments.pop() if len(arguments) == 1 else "",
+        norm=math.hypot(*norms) if norms else None,
+        count=sum(edge.count for edge in edges),
+    )
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

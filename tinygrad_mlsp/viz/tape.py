@@ -19,8 +19,9 @@ from typing import Any
 
 from ..backend import space_of
 from ..errors import GraphError
-from ..sweep import PART, FullRecipe, next_order, reach
-from ..sweep import Node as TapeNode
+from ..recipe import PART, FullRecipe, next_order
+from ..recipe import Node as TapeNode
+from ..sweep import reach
 from ..tensor import FULL, Tensor, _mode, _observer
 from .graph import Edge, Graph, Node
 
@@ -39,7 +40,7 @@ def norm(array: Any) -> float:
 class Trace:
     """What a computation did, while it is active; see the top of this file."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: Any = None) -> None:
         self._nodes: dict[int, Node] = {}
         self._edges: dict[int, list[tuple[int, str]]] = {}  # by target: source and argument
         self._came_back: dict[tuple[int, int], list[tuple[float, float | None]]] = {}
@@ -49,6 +50,15 @@ class Trace:
         self._names: dict[int, str] = {}  # parameters, by the order of their nodes
         self._modules: dict[int, str] = {}
         self._tokens: list[Any] = []
+        if model is not None:
+            self._learn_names(model)
+
+    def _learn_names(self, model: Any) -> None:
+        for name, inner in model.named_modules():
+            self._modules.setdefault(id(inner), name)
+        for name, parameter in model.named_parameters():
+            if parameter._node is not None:
+                self._names.setdefault(parameter._node.order, name)
 
     def __enter__(self) -> Trace:
         self._tokens = [_observer.set(self), _mode.set(FULL)]
@@ -77,16 +87,13 @@ class Trace:
     def module(self, module: Any) -> Iterator[None]:
         """The span of one module's forward."""
         if len(self._stack) == 1:
-            for name, inner in module.named_modules():
-                self._modules.setdefault(id(inner), name)
-            for name, parameter in module.named_parameters():
-                if parameter._node is not None:
-                    self._names[parameter._node.order] = name
+            self._learn_names(module)
         name, outer = self._modules.get(id(module), type(module).__name__), self._stack[-1]
         inside = name[len(outer) + 1 :] if outer and name.startswith(outer + ".") else name
         self._stack.append(name)
         try:
-            with self._scope(*(part for part in inside.split(".") if part)):
+            *path, last = inside.split(".")
+            with self._scope(*path, f"{last} {type(module).__name__}".strip()):
                 yield
         finally:
             self._stack.pop()
@@ -177,11 +184,14 @@ def _whole(node: TapeNode) -> TapeNode:
     return node.links[0] if node.recipe is PART else node
 
 
-def trace() -> Trace:
-    """Follows the computation inside a `with` block; see the top of this file."""
-    return Trace()
+def trace(model: Any = None) -> Trace:
+    """Follows the computation inside a `with` block; see the top of this file.
+
+    Modules are named from the outermost that is called; pass the `model` where only parts of it are.
+    """
+    return Trace(model)
 
 
-def graph(root: Tensor, title: str = "") -> Graph:
+def graph_of(root: Tensor, title: str = "") -> Graph:
     """The graph that a tensor was computed by, before its backward pass."""
     return Trace().graph(root, title)
