@@ -29,16 +29,16 @@ LOOK: dict[str, dict[str, str]] = {
 
 SOURCES = ("parameter", "input", "constant")
 SHARED = 3  # by more users than this, and each gets a copy
-LONGEST = 2_500  # ranks that all edges cross together: beyond, the layout takes minutes and shows a tangle
+LONGEST = 1_500  # ranks that all edges cross together: beyond, the layout takes minutes and shows a tangle
 
 
 def write(graph: "Graph", rankdir: str = "TB", scale: tuple[float, float] | None = None) -> str:
-    """The DOT text of the graph, with one cluster for each module and time step, and a legend."""
+    """The DOT text: modules and time steps are clusters, edges show the gradient by width, colour and number."""
     import graphviz
 
-    graph = _copied(graph.settled())
     if rankdir not in ("TB", "LR", "BT", "RL"):
         raise OptionError(f"rankdir is {rankdir!r}; it must be TB, LR, BT or RL")
+    graph = _copied(graph.settled())
     norms = [edge.norm for edge in graph.edges if edge.norm is not None]
     colours = Scale(norms, scale)
     title = [graph.title] if graph.title else []
@@ -115,7 +115,7 @@ def _room(lines: list[str]) -> dict[str, str]:
 def _copied(graph: "Graph") -> "Graph":
     """The graph as it is drawn: a parameter that many share has a copy at each, for 64 long edges show nothing.
 
-    A copy's count is the number of its fellows.
+    A copy's count is the number of copies.
     """
     sources = {node.id: node for node in graph.nodes if node.kind in SOURCES}
     scope_of = {node.id: node.scope for node in graph.nodes}
@@ -151,7 +151,7 @@ def _below(graph: "Graph") -> list[tuple[int, int]]:
     for edge in graph.edges:
         a, b, scope = place[edge.source], place[edge.target], scope_of[edge.target]
         used[edge.source] = min(used.get(edge.source, b), b)
-        if graph.nodes[a].kind not in SOURCES and graph.nodes[a].scope != scope and a < first[scope]:
+        if graph.nodes[a].kind not in SOURCES and graph.nodes[a].scope != scope and a < first.get(scope, 0):
             entered[scope] = max(entered.get(scope, a), a)
     return [
         (graph.nodes[entered[node.scope]].id, node.id)
@@ -216,8 +216,7 @@ def colour(at: float) -> str:
     """The colour at 0 … 1 of the scale, mixed in OKLab between two anchors."""
     at = min(1.0, max(0.0, at)) * (len(ANCHORS) - 1)
     i = min(int(at), len(ANCHORS) - 2)
-    a, b = _oklab(ANCHORS[i]), _oklab(ANCHORS[i + 1])
-    return _hex([x + (y - x) * (at - i) for x, y in zip(a, b, strict=True)])
+    return _hex([a + (b - a) * (at - i) for a, b in zip(_LAB[i], _LAB[i + 1], strict=True)])
 
 
 # Source: Björn Ottosson, A perceptual color space for image processing (2020)
@@ -247,6 +246,9 @@ def _oklab(colour: str) -> list[float]:
     values = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
     return _times(_TO_LAB, [v ** (1 / 3) for v in _times(_TO_LMS, linear)])
+
+
+_LAB = [_oklab(anchor) for anchor in ANCHORS]
 
 
 def _hex(lab: list[float]) -> str:
@@ -320,4 +322,5 @@ def label(lines: list[str], indent: str = "", end: str = "\\n") -> str:
 
     # a label is an escString, in which Graphviz also reads &entities;
     escaped = (indent + visible(line, 60).replace("&", "&amp;").replace("\\", "\\\\") for line in lines)
-    return str(graphviz.nohtml(end.join(escaped) + (end if end != "\\n" and lines else "")))
+    whole: str = graphviz.nohtml(end.join(escaped) + (end if end != "\\n" and lines else ""))
+    return whole

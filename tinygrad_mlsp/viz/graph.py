@@ -37,13 +37,13 @@ class Edge:
     target: int
     argument: str = ""
     norm: float | None = None  # None: not computed
-    gain: float | None = None  # the size of the local slope, where the operation has one
+    gain: float | None = None  # `norm` over the norm that reached the operation
     count: int = 1  # the edges that it stands for
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes, in the order of their creation, and the edges between them."""
+    """Nodes, the operations in the order of their creation, and the edges between them."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
@@ -63,8 +63,7 @@ class Graph:
         return sum(node.count for node in self.nodes if node.kind in ("operation", "group"))
 
     def settled(self) -> "Graph":
-        """The graph with each parameter and constant that has no scope put where it is used: into the scope that all
-        its users share."""
+        """The graph with each parameter and constant that has no scope in the one that all its users share."""
         homeless = {node.id for node in self.nodes if node.kind in ("parameter", "constant") and not node.scope}
         scope_of = {node.id: node.scope for node in self.nodes}
         shared: dict[int, tuple[str, ...]] = {}
@@ -112,11 +111,14 @@ class Graph:
         # Inner units by outer unit, in the order of their first operations. Parameters, which are created long before
         # they are used, stand just before what first uses them.
         place = {node.id: float(i) for i, node in enumerate(self.nodes)}
-        first = {node.id: math.inf for node in self.nodes if node.kind not in ("operation", "group")}
+        unit_of = {node.id: unit for node, unit in zip(self.nodes, inner, strict=True)}
+        users: dict[int, set[Unit]] = {node.id: set() for node in self.nodes if node.kind in dot.SOURCES}
+        first: dict[int, float] = {}
         for edge in self.edges:
-            if edge.source in first:
-                first[edge.source] = min(first[edge.source], place[edge.target] - 0.5)
-        place.update((id, at) for id, at in first.items() if at < math.inf)
+            if edge.source in users:
+                users[edge.source].add(unit_of[edge.target])
+                first[edge.source] = min(first.get(edge.source, math.inf), place[edge.target] - 0.5)
+        place.update(first)
         children: dict[Unit, dict[Unit, None]] = {}
         for i in sorted(range(len(self.nodes)), key=lambda i: place[self.nodes[i].id]):
             children.setdefault(outer[i], {})[inner[i]] = None
@@ -127,16 +129,21 @@ class Graph:
             if depth == -1 or sum(isinstance(child, tuple) for child in inside) > DOZEN
         }
         spare = limit - len(children)  # nodes that may be added, shared out by the number of children
-        extra = max(1, sum(map(len, wide.values())) - len(wide))
         ranges: dict[Unit, Unit] = {}
+        # In a range, a parameter that all ranges share would make its range look like an argument of the others.
+        alone = [c for inside in wide.values() for c in inside if isinstance(c, int) and len(users.get(c, ())) > 1]
+        if len(alone) <= spare // 2:
+            spare -= len(alone)
+            ranges = {child: child for child in alone}
+            wide = {unit: [child for child in inside if child not in ranges] for unit, inside in wide.items()}
+        extra = max(1, sum(map(len, wide.values())) - len(wide))
         for unit, inside in wide.items():
             parts = 1 + (len(inside) - 1) * spare // extra
             if parts > 1:
-                parts = min(parts, len(inside))
-                size = -(-len(inside) // parts)
+                size = -(-len(inside) // min(parts, len(inside)))
                 for i, child in enumerate(inside):
-                    alone = i % size == 0 and i == len(inside) - 1
-                    ranges[child] = child if size == 1 or alone else (unit, i // size)
+                    last = i % size == 0 and i == len(inside) - 1
+                    ranges[child] = child if size == 1 or last else (unit, i // size)
         return [ranges.get(child, unit) for child, unit in zip(inner, outer, strict=True)]
 
     def _merged(self, units: list[Unit]) -> "Graph":
@@ -178,9 +185,7 @@ class Graph:
         """
         return dot.write(self, rankdir, scale)
 
-    def svg(
-        self, *, rankdir: str = "TB", scale: tuple[float, float] | None = None, limit: int | None = LIMIT
-    ) -> str:
+    def svg(self, *, rankdir: str = "TB", scale: tuple[float, float] | None = None, limit: int | None = LIMIT) -> str:
         """The drawing as a self-contained SVG document, folded to `limit` nodes (None: not folded).
 
         Raises: MissingDependency if there is neither Graphviz's `dot` nor the `viz` extra.
@@ -216,7 +221,7 @@ class Graph:
         graph = self if limit is None else self.drawable(limit)
         while True:
             try:
-                return layout.render(dot.write(graph, rankdir, scale), format, self.title or "graph")
+                return layout.render(dot.write(graph, rankdir, scale), format, dot.visible(self.title or "graph"))
             except layout.LayoutFailed:  # too large after all: fold further, unless told not to
                 if limit is None or len(graph.nodes) <= 8:
                     raise
@@ -231,9 +236,11 @@ class Graph:
                 kinds.append(_many(number, kind))
         lines = [f"{self.title or 'Graph'}: {', '.join(kinds)}."]
         norms = [edge.norm for edge in graph.edges if edge.norm is not None]
-        if norms:
-            lines.append(f"Gradient norms from {dot.number(min(norms))} to {dot.number(max(norms))}.")
-        else:
+        if finite := [norm for norm in norms if math.isfinite(norm)]:
+            lines.append(f"Gradient norms from {dot.number(min(finite))} to {dot.number(max(finite))}.")
+        if len(finite) < len(norms):
+            lines.append(f"Gradient norms that are not finite: {len(norms) - len(finite)}.")
+        if not norms:
             lines.append("Gradients: not computed.")
         names = {node.id: f"{i} ({dot.heading(node)})" for i, node in enumerate(graph.nodes, 1)}
         taken: dict[int, list[Edge]] = {}

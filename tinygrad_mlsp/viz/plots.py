@@ -38,12 +38,16 @@ def gradient_profile(
     Raises: MissingDependency without matplotlib.
     """
     figure, (axes,) = _figure(1, title)
-    shown = [v for values in profiles.values() for v in values if v > 0 and math.isfinite(v)]
+    # The axis is linear in log10: matplotlib's own log axis overflows where an exploding gradient is near 1e308.
+    shown = [math.log10(v) for values in profiles.values() for v in values if v > 0 and math.isfinite(v)]
     if threshold is not None:
-        shown.append(threshold)
-    low, high = math.log10(min(shown, default=1.0)), math.log10(max(shown, default=1.0))
+        shown.append(math.log10(threshold))
+    low, high = min(shown, default=0.0), max(shown, default=0.0)
     room = max(0.5, 0.05 * (high - low))
     low, high = low - room, high + room
+    step = max(1, math.ceil((high - low) / 8))
+    decades = range(math.ceil(low / step) * step, math.floor(high) + 1, step)
+    axes.set_yticks(decades, [f"$10^{{{decade}}}$" for decade in decades])
     # a row below for each net that needs one, so that no mark covers another's
     hidden = [name for name, values in profiles.items() if any(not v > 0 for v in values)]
     floors = {name: low - (i + 0.5) * room for i, name in enumerate(hidden)}
@@ -51,48 +55,40 @@ def gradient_profile(
     infinite = any(v == math.inf for values in profiles.values() for v in values)
     low, high = low - len(hidden) * room, high + infinite * room
     notes: dict[str, None] = {}
+    ends = []
     for name, values, look in _curves(profiles):
-        steps = range(first, first + len(values))
-        finite = [v if v > 0 and math.isfinite(v) else math.nan for v in values]
-        axes.plot(steps, finite, label=name, **look)
-        for step, v in zip(steps, values, strict=True):
-            if v > 0 and math.isfinite(v):
+        points = [
+            (step, ceiling if v == math.inf else math.log10(v) if v > 0 else floors[name])
+            for step, v in enumerate(values, first)
+        ]
+        drawn = [y if v > 0 and v < math.inf else math.nan for (_, y), v in zip(points, values, strict=True)]
+        axes.plot([step for step, _ in points], drawn, label=name, **look)
+        ends.append((look, name, points))
+        for (step, y), v in zip(points, values, strict=True):
+            if v > 0 and v < math.inf:
                 continue
             if v == 0:
-                note, marker, at, inner = "▽ at the bottom: exactly 0", "v", floors[name], "white"
+                note, marker, inner = "▽ at the bottom: exactly 0", "v", "white"
             elif v == math.inf:
-                note, marker, at, inner = "△ at the top: infinite", "^", ceiling, "white"
+                note, marker, inner = "△ at the top: infinite", "^", "white"
             elif v < 0:
-                note, marker, at, inner = "+ at the bottom: below 0", "+", floors[name], look["color"]
+                note, marker, inner = "+ at the bottom: below 0", "+", look["color"]
             else:
-                note, marker, at, inner = "× at the bottom: not a number", "x", floors[name], look["color"]
+                note, marker, inner = "× at the bottom: not a number", "x", look["color"]
             notes[note] = None
-            axes.plot([step], [_power(at)], marker=marker, markersize=8, clip_on=False, zorder=3, linestyle="none",
+            axes.plot([step], [y], marker=marker, markersize=8, clip_on=False, zorder=3, linestyle="none",
                       color=look["color"], markerfacecolor=inner)  # fmt: skip
-    axes.set_yscale("log")
-    axes.set_ylim(_power(low), _power(high))
+    axes.set_ylim(low, high)
     if threshold is not None:
-        axes.axhline(threshold, color="#555555", linewidth=1, linestyle=(0, (1, 2)))
-        axes.text(0.99, threshold, f"vanished below {threshold:.0e}", transform=axes.get_yaxis_transform(),
+        y = math.log10(threshold)
+        axes.axhline(y, color="#555555", linewidth=1, linestyle=(0, (1, 2)))
+        axes.text(0.99, y, f"vanished below {threshold:.0e}", transform=axes.get_yaxis_transform(),
                   ha="right", va="top", color="#555555", fontsize=8)  # fmt: skip
     if notes:
         figure.supxlabel(";  ".join(notes), fontsize=8, color="#333333")
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.minorticks_off()
-    ends = [
-        (look, name, [(first + i, _log(v, floors.get(name, low), ceiling)) for i, v in enumerate(values)])
-        for name, values, look in _curves(profiles)
-    ]
     _name(axes, ends, (low, high), either=True)
     return figure
-
-
-def _power(at: float) -> float:
-    return float(10 ** min(308.0, max(-322.0, at)))
-
-
-def _log(v: float, floor: float, ceiling: float) -> float:
-    return ceiling if v == math.inf else math.log10(v) if v > 0 else floor
 
 
 def training_curves(

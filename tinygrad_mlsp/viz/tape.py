@@ -127,7 +127,7 @@ class Trace:
             self._nodes[node.order] = Node(-node.order, kind, "", name, node.shape)  # type: ignore[arg-type]
             return
         if node.links is None:
-            raise GraphError("graph: an earlier backward() has freed it; draw first, or compute inside `with viz.trace()`")
+            raise GraphError("graph: an earlier backward() has freed it; draw before, or compute inside viz.trace()")
         op = node.recipe.op
         scope = self._scopes[bisect.bisect_right(self._starts, -node.order) - 1]
         shape = node.shape if isinstance(node.shape, tuple) else ()

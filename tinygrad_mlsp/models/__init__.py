@@ -1,0 +1,5 @@
+"""Whole nets."""
+
+from .deep import DeepNet, SequenceClassifier
+
+__all__ = ["DeepNet", "SequenceClassifier"]
