@@ -20,12 +20,13 @@ from . import interop, namespace
 from .derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .errors import Error
 from .interop import from_dlpack
+from .namespace import tensor
 from .tensor import Tensor, enable_grad, is_grad_enabled, no_grad
 
 __version__ = "0.1.0"
 __all__ = [
     "Error", "Generator", "Tensor", "enable_grad", "from_dlpack", "grad", "hessian", "hvp", "interop",
-    "is_grad_enabled", "jacobian", "jvp", "manual_seed", "namespace", "no_grad", "value_and_grad", "vjp",
+    "is_grad_enabled", "jacobian", "jvp", "manual_seed", "namespace", "no_grad", "tensor", "value_and_grad", "vjp",
 ]  # fmt: skip
 
 _rooms = ("nn", "optim", "data", "train", "models", "viz", "interpret", "experiments", "backend", "random")

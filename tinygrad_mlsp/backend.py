@@ -1,6 +1,6 @@
 """Where arrays live: the namespace, device and random numbers of NumPy and CuPy, and of anything like them.
 
-An array's class decides its space. `register` adds one more (the shape reader and the formula writer do),
+An array's class decides its space. `register` adds one more (the shape reader is one),
 and the rest of the library computes in it unchanged.
 """
 
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-import math
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from .errors import DeviceError, IndexingError, MissingDependency
+from .errors import DeviceError, MissingDependency
 from .op import Operation, on_declaration, registry
 
 float32 = np.dtype("float32")
@@ -77,12 +76,14 @@ class Space:
     def eye_like(self, x: Any, n: int) -> Any:
         return self.module.eye(n, dtype=x.dtype)
 
-    def transfer(self, x: Any, device: str) -> Any:
-        return to_device(x, device)
+    def transfer(self, x: Any, source: str, target: str) -> Any:
+        return to_device(x, target)
 
     def logaddexp(self, a: Any, b: Any) -> Any:
         m = self.module
-        return m.where(a == b, a + _LN2, m.maximum(a, b) + m.log1p(m.exp(-m.abs(a - b))))
+        top = m.maximum(a, b)
+        below = m.minimum(a, b) - m.where(m.isfinite(top), top, 0)
+        return top + m.log1p(m.exp(m.minimum(below, 0)))
 
     def sigmoid(self, x: Any) -> Any:
         """1/(1 + e⁻ˣ) with the exponent held where e⁻ˣ is still finite; four vectorized passes."""
@@ -106,18 +107,19 @@ class Space:
 
     def check_bounds(self, shape: tuple[int, ...], index: Any) -> None:
         """CuPy wraps indices that are out of range; a wrong number without an error is worse than a wait."""
+        parts = [np.asarray(p) if isinstance(p, list) else p for p in (index if isinstance(index, tuple) else (index,))]
+        if sum(map(_axes_taken, parts)) > len(shape):
+            return  # too many indices, of which CuPy itself speaks
         axis = 0
-        for part in index if isinstance(index, tuple) else (index,):
-            if part is None:
-                continue
-            if part is Ellipsis or (hasattr(part, "dtype") and part.dtype.kind == "b"):
-                return  # what follows counts from the other end; NumPy's own forms are left to CuPy
-            if hasattr(part, "dtype") and part.dtype.kind in "iu" and part.size:
+        for i, part in enumerate(parts):
+            if part is Ellipsis:
+                axis = len(shape) - sum(map(_axes_taken, parts[i + 1 :]))
+            elif hasattr(part, "dtype") and part.dtype.kind in "iu" and part.size:
                 low, high = int(part.min()), int(part.max())
                 if low < -shape[axis] or high >= shape[axis]:
                     wrong = low if low < -shape[axis] else high
-                    raise IndexingError(f"index {wrong} is out of bounds for axis {axis} with size {shape[axis]}")
-            axis += 1
+                    raise IndexError(f"index {wrong} is out of bounds for axis {axis} with size {shape[axis]}")
+            axis += _axes_taken(part)
 
     def scatter(self, g: Any, index: Any, shape: tuple[int, ...]) -> Any:
         """Zeros of `shape` with g added at index: the adjoint of `x[index]`. Repeated indices add up."""
@@ -129,19 +131,24 @@ class Space:
         return out
 
     def add_at(self, out: Any, index: Any, g: Any) -> None:
-        self.module.add.at(out, index, g)
+        if out.dtype.kind == "c":  # CuPy's add.at knows no complex numbers
+            self.module.add.at(out.real, index, g.real)
+            self.module.add.at(out.imag, index, g.imag)
+        else:
+            self.module.add.at(out, index, g)
 
     def scatter_along_axis(self, g: Any, indices: Any, shape: tuple[int, ...], axis: int) -> Any:
         """Zeros of `shape` with g added along the axis: the adjoint of `take_along_axis`."""
-        axis = axis % len(shape)
+        axis %= len(shape)
+        # Along the other axes every entry goes back to its own place; where x was broadcast, to the only one.
+        place = self.module.arange
         where = tuple(
-            indices if i == axis else self.module.arange(n).reshape((-1,) + (1,) * (len(shape) - i - 1))
-            for i, n in enumerate(indices.shape)
+            indices if i == axis else 0 if n == 1 else place(n).reshape((-1,) + (1,) * (len(shape) - i - 1))
+            for i, n in enumerate(shape)
         )
         return self.scatter(g, where, shape)
 
 
-_LN2 = math.log(2)
 _EXPONENT = {2: 11, 4: 88, 8: 709}  # e to this is finite in a float of so many bytes
 
 
@@ -154,13 +161,62 @@ class LateSpace(Space):
         return found
 
 
+def _axes_taken(part: Any) -> int:
+    """How many axes of an array one part of an index uses up."""
+    if part is None or part is Ellipsis or isinstance(part, bool):
+        return 0
+    return part.ndim if hasattr(part, "dtype") and part.dtype.kind == "b" else 1
+
+
 def repeats(index: Any) -> bool:
-    """Whether an index may name one entry twice: only arrays of integers may."""
+    """Whether an index may name one entry twice: only arrays and lists of integers may."""
     parts = index if isinstance(index, tuple) else (index,)
-    return any(hasattr(p, "dtype") and p.dtype.kind in "iu" and p.ndim > 0 for p in parts)
+    return any(isinstance(p, list) or (hasattr(p, "dtype") and p.dtype.kind in "iu" and p.ndim > 0) for p in parts)
 
 
-numpy_space = Space(np, "scipy.special", "cpu")
+@functools.lru_cache(maxsize=64)
+def _ones(n: int, dtype: Any) -> Any:
+    return np.ones(n, dtype)
+
+
+class NumpySpace(Space):
+    """NumPy by its inner functions: with small arrays the public ones spend more on their arguments than on the work."""
+
+    def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        if axis == (0,) and not keepdims and x.ndim == 2 and x.size < 65536 and x.dtype.char in "fd":
+            return np.dot(_ones(len(x), x.dtype), x)  # a bias's gradient: two to five times as fast, and rounds less
+        return np.add.reduce(x, axis, None, None, keepdims)
+
+    def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        if axis is None and not keepdims and x.size and x.dtype.char in "fd":
+            return np.add.reduce(x, None) / x.size
+        return np.mean(x, axis=axis, keepdims=keepdims)
+
+    def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return np.maximum.reduce(x, axis, None, None, keepdims)
+
+    def min(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return np.minimum.reduce(x, axis, None, None, keepdims)
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        return np.dot(a, b) if a.ndim == 2 == b.ndim and len(a) <= 64 else np.matmul(a, b)
+
+    def matrix_transpose(self, x: Any) -> Any:
+        return x.mT
+
+    def reshape(self, x: Any, shape: Any) -> Any:
+        return x.reshape(shape)
+
+    def expand_dims(self, x: Any, axis: Any) -> Any:
+        return x[..., None] if axis == -1 else np.expand_dims(x, axis)
+
+
+# glibc returns large blocks to the system as soon as they are free, and the next step waits until they are mapped and
+# zeroed again: up to a fifth of its time. Its limit for this is the largest block freed so far (up to 32 MiB), so one
+# is freed here. Nothing is written into it, so it costs no memory.
+np.empty((1 << 25) - (1 << 16), np.uint8)
+
+numpy_space = NumpySpace(np, "scipy.special", "cpu")
 spaces: dict[type, Any] = {np.ndarray: numpy_space}
 _by_name: dict[str, Any] = {"cpu": numpy_space}
 

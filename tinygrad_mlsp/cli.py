@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -16,15 +17,15 @@ from .errors import Error, OptionError
 PROGRAM = "tinygrad-mlsp"
 # What the job can train, kept here so that --help needs none of it; a test holds it equal to experiments.vanishing's.
 NETS = ("sigmoid", "tanh", "relu", "batchnorm", "residual", "highway", "dense", "rnn", "lstm")
-ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus")
-INITS = ("xavier", "he", "normal")
+ACTIVATIONS = ("sigmoid", "tanh", "relu")
+INITS = ("xavier", "he", "scaled")
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaint is one line."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter, **kwargs})
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -67,7 +68,7 @@ def _device(text: str) -> str:
 
 def _text(text: str) -> str:
     if not text or "\0" in text:
-        raise argparse.ArgumentTypeError("expected a path, got nothing" if not text else "a path holds no NUL character")
+        raise argparse.ArgumentTypeError(f"expected a path, got {text!r}")
     return text
 
 
@@ -107,9 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     add = vanishing.add_argument
     add("--nets", type=_nets, default=NETS, metavar="LIST", help="which nets, separated by commas (default: all nine)")
     add("--data", choices=("digits", "mnist"), default="digits",
-        help="digits: 1,797 images of 8x8 pixels, bundled (default); mnist: 70,000 of 28x28, found or downloaded")  # fmt: skip
+        help="digits: 1,797 images of 8x8 pixels, bundled (default); mnist: 70,000 of 28x28, found or "
+             "downloaded")  # fmt: skip
     add("--data-folder", type=_text, metavar="FOLDER",
-        help="where MNIST's four files are (default: $TINYGRAD_MLSP_DATA, then a cache that a download fills)")  # fmt: skip
+        help="where MNIST's four files are (default: $TINYGRAD_MLSP_DATA, then a cache that a download "
+             "fills)")  # fmt: skip
     add("--epochs", type=_whole(0, 100_000), default=20, metavar="N",
         help="passes over the training images; 0 only measures the start (default: 20)")  # fmt: skip
     add("--learning-rate", type=_positive, default=0.05, metavar="X",
@@ -134,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
                            "program")  # fmt: skip
     draw.add_argument("--backward", action=argparse.BooleanOptionalAction, default=True,
                       help="with the gradients of a backward pass (default), or without")  # fmt: skip
+    draw.add_argument("--limit", type=_whole(8, 100_000), default=400, metavar="N",
+                      help="fold modules and time steps until so many nodes are left; .dot is never folded "
+                           "(default: 400)")  # fmt: skip
     draw.add_argument("--batch-size", type=_whole(2, 1_000), default=64, metavar="N", help="images (default: 64)")
     _add_model_options(draw)
     return parser
@@ -147,7 +153,8 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     add("--activation", choices=ACTIVATIONS,
         help="of the batch norm, residual, highway and dense nets (default: relu)")  # fmt: skip
     add("--init", choices=INITS,
-        help="how weights start (default: by activation, he or xavier; rnn and lstm: uniform within 1/sqrt(width))")  # fmt: skip
+        help="how weights start (default: he for relu, else xavier; rnn and lstm: uniform within "
+             "1/sqrt(width))")  # fmt: skip
     add("--device", type=_device, default="cpu", metavar="NAME", help="cpu (default), cuda or cuda:N")
     add("--seed", type=_whole(0, 2**63 - 1), default=0, metavar="N",
         help="of the weights and of the order of the images (default: 0)")  # fmt: skip
@@ -156,25 +163,64 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 def _vanishing(options: argparse.Namespace) -> None:
     from .experiments import report, vanishing
 
-    settings = vanishing.Settings(**{k: v for k, v in vars(options).items() if k not in ("command", "output")})
+    chosen = {name: value for name, value in vars(options).items() if name not in ("command", "output")}
+    settings = vanishing.Settings(**chosen)
     folder = report.Folder(options.output)  # before the work: a folder that cannot be written is known at once
-    with vanishing.progress() as progress:
-        results = vanishing.run(settings, progress)
-    print(report.table(results))
-    print()
-    for line in report.write(settings, results, folder):
-        print(line)
+    images = vanishing.load(settings)
+    with _Progress(len(settings.nets), vanishing.updates(settings, images)) as progress:
+        results = vanishing.run(settings, images, progress)
+        progress.says("drawing")
+        notes = report.write(settings, results, images.about, _command(options), folder)
+    print(report.table(results), *notes, sep="\n")
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command line that gives the same figures, with the options that are not the default."""
+    default = _parser().parse_args([options.command])
+    words = [PROGRAM, options.command]
+    for name, value in vars(options).items():
+        if value != getattr(default, name) and name != "output":
+            words += [f"--{name.replace('_', '-')}", ",".join(value) if isinstance(value, tuple) else str(value)]
+    return shlex.join(words)
+
+
+class _Progress:
+    """A progress bar on a terminal; elsewhere a line a net."""
+
+    def __init__(self, nets: int, updates: int) -> None:
+        self._nets, self._updates, self._seen = nets, updates, 0
+        self._net = ""
+
+    def __enter__(self) -> _Progress:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=self._nets * self._updates, unit=" updates", disable=None, leave=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def __call__(self, net: str, updates: int) -> None:
+        """So many more updates of this net are done."""
+        if net != self._net:
+            self._net, self._seen = net, self._seen + 1
+            self.says(f"{net} ({self._seen} of {self._nets})")
+        self._bar.update(updates)
+
+    def says(self, what: str) -> None:
+        """What is being done now."""
+        if self._bar.disable:
+            print(what, file=sys.stderr, flush=True)
+        else:
+            self._bar.set_description(what)
 
 
 def _draw(options: argparse.Namespace) -> None:
     from .experiments import vanishing
 
-    settings = vanishing.Settings(
-        nets=(options.net,),
-        **{k: getattr(options, k) for k in ("depth", "width", "activation", "init", "device", "seed", "batch_size")},
-    )
-    for line in vanishing.draw(settings, options.output or f"{options.net}.svg", options.backward):
-        print(line)
+    names = ("depth", "width", "activation", "init", "device", "seed", "batch_size")
+    settings = vanishing.Settings(nets=(options.net,), **{name: getattr(options, name) for name in names})
+    print(vanishing.draw(settings, options.output or f"{options.net}.svg", options.backward, options.limit))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -188,7 +234,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: no command given, so this runs `{PROGRAM} vanishing`: it trains nine nets on handwritten "
               "digits and shows where the gradient dies.", file=sys.stderr)  # fmt: skip
     try:
-        options = _parser().parse_args(arguments)
+        parser = _parser()
+        options = parser.parse_args(arguments)
+        if options.command == "vanishing" and options.data_folder and options.data != "mnist":
+            parser.error("--data-folder is for --data mnist; the digits are bundled")
         (_vanishing if options.command == "vanishing" else _draw)(options)
         sys.stdout.flush()
     except KeyboardInterrupt:

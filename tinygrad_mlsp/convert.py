@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from .backend import device_of, float32, space_of, spaces, to_device
+from .backend import device_of, float32, numpy_space, space_of, spaces, to_device
 from .errors import DTypeError, ShapeError
 
 
 def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
     """A raw array of anything array-like. Python floats become float32."""
     data = getattr(data, "_array", data)  # of a Tensor
-    if not (type(data) in spaces or type(data).__module__.partition(".")[0] == "cupy"):
+    given = type(data).__name__
+    if type(data) not in spaces and space_of(data) is numpy_space:  # not an array, or one of NumPy's other kinds
         if isinstance(data, (list, tuple)) and any(hasattr(d, "_array") for d in data):
             data = [d.numpy() if hasattr(d, "_array") else d for d in data]
         is_array = isinstance(data, np.generic)
@@ -26,8 +27,10 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
         if not is_array and dtype is None and data.dtype in (np.float64, np.complex128):
             data = data.astype(float32 if data.dtype == np.float64 else np.complex64)
     if data.dtype.kind not in "fciub":
-        raise DTypeError(f"Tensor: dtype {data.dtype} is not numeric (from {type(data).__name__})")
+        raise DTypeError(f"Tensor: dtype {data.dtype} is not numeric (from {given})")
     if dtype is not None and data.dtype != dtype:
+        if data.dtype.kind == "c" and np.dtype(dtype).kind != "c":
+            raise DTypeError(f"Tensor: complex values do not fit dtype {np.dtype(dtype)}; take their real part or abs")
         data = data.astype(dtype)
     elif not data.dtype.isnative:
         data = data.astype(data.dtype.newbyteorder("="))

@@ -17,6 +17,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .backend import space_of
 from .errors import DTypeError, GraphError, ShapeError
 from .namespace import asarray
@@ -26,11 +28,14 @@ from .tensor import FULL, LEAN, OFF, Tensor, _mode, _Recording, library, record_
 
 
 def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
-    """The leaves of nested lists, tuples and dictionaries, and the function that puts others in their place."""
+    """The leaves of nested lists, tuples and dictionaries, and the function that puts others in their place.
+
+    A list of numbers (or of such lists) is one leaf: an array.
+    """
     if isinstance(tree, dict):
         keys, parts = list(tree), [flatten(v) for v in tree.values()]
         rebuild: Callable[[list[Any]], Any] = lambda values: type(tree)(zip(keys, values, strict=True))
-    elif isinstance(tree, (list, tuple)):
+    elif isinstance(tree, (list, tuple)) and not _is_numbers(tree):
         parts = [flatten(v) for v in tree]
         make = type(tree)
         rebuild = (lambda values: make(*values)) if hasattr(tree, "_fields") else make
@@ -46,6 +51,12 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
         return rebuild(built)
 
     return leaves, unflatten
+
+
+def _is_numbers(tree: Any) -> bool:
+    if isinstance(tree, list):
+        return bool(tree) and all(map(_is_numbers, tree))
+    return isinstance(tree, (int, float, complex, np.generic))
 
 
 def _fresh(name: str, value: Any, outer: int) -> Tensor:
@@ -93,49 +104,65 @@ class _Run:
         pairs = [(y._node, _conj(c)) for y, c in zip(self.outputs, cotangents, strict=True) if y._node is not None]
         if recorded:
             found = backward(pairs, library, wrap, retain=True, targets=self.nodes, prune=self.others)
-            return [x.detach() * 0 if g is None else _conj(g) for x, g in zip(self.inputs, found, strict=True)]
-        xp = space_of(self.inputs[0]._array)
+            return [_zeros(x) if g is None else _conj(g) for x, g in zip(self.inputs, found, strict=True)]
         raw = [(node, c._array) for node, c in pairs]
         pairs.clear()
-        found = backward(raw, xp, retain=retain, targets=self.nodes, prune=self.others)
+        found = backward(raw, space_of(self.inputs[0]._array), retain=retain, targets=self.nodes, prune=self.others)
         raw.clear()
-        results = []
-        for i, x in enumerate(self.inputs):
-            g, found[i] = found[i], None
-            holder = [xp.zeros_like(x._array) if g is None else g]
-            del g
-            results.append(_conj(wrap(sole(xp, holder), None)))
-        return results
+        return [_conj(_taken(found, i, x)) for i, x in enumerate(self.inputs)]
 
     def push(self, tangents: Sequence[Tensor]) -> list[Tensor]:
-        recorded = self.recorded(tangents)
-        if recorded:
-            moved = forward(list(zip(self.nodes, tangents, strict=True)), self.roots, library, wrap)
-        else:
-            raw = [(node, t._array) for node, t in zip(self.nodes, tangents, strict=True)]
-            xp = space_of(self.inputs[0]._array)
-            moved = [None if t is None else wrap(xp.asarray(t), None) for t in forward(raw, self.roots, xp)]
-        by_root = {node.order: t for node, t in zip(self.roots, moved, strict=True)}
-        found = [None if y._node is None else by_root[y._node.order] for y in self.outputs]
-        return [y.detach() * 0 if t is None else t for y, t in zip(self.outputs, found, strict=True)]
+        if self.recorded(tangents):
+            pairs = list(zip(self.nodes, tangents, strict=True))
+            moved = iter(forward(pairs, self.roots, library, wrap))
+            found = [None if y._node is None else next(moved) for y in self.outputs]
+            return [_zeros(y) if t is None else t for y, t in zip(self.outputs, found, strict=True)]
+        raw = [(node, t._array) for node, t in zip(self.nodes, tangents, strict=True)]
+        arrays = forward(raw, self.roots, space_of(self.inputs[0]._array))
+        raw.clear()
+        places = iter(range(len(arrays)))
+        return [_zeros(y) if y._node is None else _taken(arrays, next(places), y) for y in self.outputs]
+
+
+def _zeros(like: Tensor) -> Tensor:
+    return wrap(space_of(like._array).zeros_like(like._array), None)
+
+
+def _taken(found: list[Any], place: int, like: Tensor) -> Tensor:
+    """The array at a place of `found`, in memory that nobody else sees; zeros if there is none."""
+    g, found[place] = found[place], None
+    if g is None:
+        return _zeros(like)
+    holder = [g]
+    del g
+    return wrap(sole(space_of(like._array), holder), None)
 
 
 def _conj(x: Tensor) -> Tensor:
     return x.conj() if x.dtype.kind == "c" else x
 
 
-def _matched(name: str, what: str, values: Any, likes: Sequence[Tensor]) -> list[Tensor]:
-    """`values` as tensors of the shapes and dtypes of `likes`."""
-    leaves, _ = flatten(values)
-    if len(leaves) != len(likes):
-        raise ShapeError(f"{name}: {len(likes)} {what}(s) expected, {len(leaves)} given")
-    found = []
-    for i, (value, like) in enumerate(zip(leaves, likes, strict=True)):
-        tensor = asarray(value, device=like.device)
-        if tensor.shape != like.shape:
-            raise ShapeError(f"{name}: {what} {i} has shape {tensor.shape}, expected {like.shape}")
-        found.append(tensor if tensor.dtype == like.dtype else tensor.astype(like.dtype))
-    return found
+def _matched(name: str, what: str, values: Any, form: Any) -> list[Tensor]:
+    """The leaves of `values`, which are nested as `form` is, as tensors of its tensors' shapes and dtypes."""
+    if not isinstance(form, Tensor):
+        if isinstance(form, dict):
+            keys, fits = list(form), isinstance(values, dict) and values.keys() == form.keys()
+        else:
+            keys, fits = [*range(len(form))], isinstance(values, (list, tuple)) and len(values) == len(form)
+        if not fits:
+            raise ShapeError(
+                f"{name}: the {what}s must be nested as what they belong to: {_kind(form)}, not {_kind(values)}"
+            )
+        return [leaf for k in keys for leaf in _matched(name, what, values[k], form[k])]
+    tensor = asarray(values, device=form.device)
+    if tensor.shape != form.shape:
+        raise ShapeError(f"{name}: a {what} has shape {tensor.shape}, expected {form.shape}")
+    return [tensor if tensor.dtype == form.dtype else tensor.astype(form.dtype)]
+
+
+def _kind(tree: Any) -> str:
+    size = f" of {len(tree)}" if isinstance(tree, (list, tuple, dict)) else ""
+    return f"a {type(tree).__name__}{size}"
 
 
 def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
@@ -148,7 +175,8 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
     run = _Run("vjp", f, primals, full=False)
 
     def pull(cotangent: Any) -> Any:
-        return run.like_inputs(run.pull(_matched("vjp", "cotangent", cotangent, run.outputs), retain=True))
+        form = run.like_outputs(run.outputs)
+        return run.like_inputs(run.pull(_matched("vjp", "cotangent", cotangent, form), retain=True))
 
     return run.values(), pull
 
@@ -160,13 +188,16 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     Tensor([2., 4.], dtype=float32)
     """
     primals = primals if isinstance(primals, (tuple, list)) else (primals,)
-    run = _Run("jvp", f, [asarray(p) if isinstance(p, list) else p for p in primals], full=True)
-    pairs = [
-        asarray(t) if isinstance(t, list) else t
-        for t in (tangents if isinstance(tangents, (tuple, list)) else (tangents,))
-    ]
-    moved = run.push(_matched("jvp", "tangent", pairs, run.inputs))
+    run = _Run("jvp", f, primals, full=True)
+    tangents = tuple(tangents) if isinstance(tangents, (tuple, list)) else (tangents,)
+    moved = run.push(_matched("jvp", "tangent", tangents, run.like_inputs(run.inputs)))
     return run.values(), run.like_outputs(moved)
+
+
+def _places(name: str, argnums: Sequence[int], args: Sequence[Any]) -> list[int]:
+    if not all(-len(args) <= n < len(args) for n in argnums):
+        raise ShapeError(f"{name}: argnums {tuple(argnums)} do not fit a call with {len(args)} argument(s)")
+    return [n % len(args) for n in argnums]
 
 
 def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., tuple[Any, Any]]:
@@ -175,9 +206,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
 
     @functools.wraps(f)
     def both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        if not all(-len(args) <= n < len(args) for n in chosen):
-            raise ShapeError(f"grad: argnums {argnums} does not fit a call with {len(args)} argument(s)")
-        places = [n % len(args) for n in chosen]
+        places = _places("grad", chosen, args)
 
         def partial(*values: Any) -> Any:
             full = list(args)
@@ -216,7 +245,7 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[
 
 def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     """∇²f(x) v of a scalar f, at about the cost of four evaluations; no matrix is formed."""
-    return jvp(grad(f), (asarray(x),), (v,))[1]
+    return jvp(grad(f), (x,), (v,))[1]
 
 
 def jacobian(f: Callable[..., Any], argnums: int = 0, mode: str = "auto") -> Callable[..., Tensor]:
@@ -228,23 +257,28 @@ def jacobian(f: Callable[..., Any], argnums: int = 0, mode: str = "auto") -> Cal
         raise ShapeError(f"jacobian: mode is 'auto', 'forward' or 'reverse', not {mode!r}")
 
     @functools.wraps(f)
-    def matrix(*args: Any) -> Tensor:
-        args = tuple(asarray(a) if isinstance(a, (list, int, float)) else a for a in args)
-        run = _Run(
-            "jacobian", lambda x: f(*args[:argnums], x, *args[argnums + 1 :]), [args[argnums]], full=mode != "reverse"
-        )
+    def matrix(*args: Any, **kwargs: Any) -> Tensor:
+        (place,) = _places("jacobian", (argnums,), args)
+
+        def partial(x: Any) -> Any:
+            return f(*args[:place], x, *args[place + 1 :], **kwargs)
+
+        run = _Run("jacobian", partial, [args[place]], full=mode != "reverse")
         if len(run.outputs) != 1 or len(run.inputs) != 1:
             raise ShapeError("jacobian: one tensor in, one tensor out; use vjp or jvp for more")
         x, y = run.inputs[0], run.outputs[0]
         xp = space_of(x._array)
         stack, reshape = record_of("stack"), record_of("reshape")
-        backwards = mode == "reverse" or (mode == "auto" and y.size <= x.size)
+        both_complex = x.dtype.kind == y.dtype.kind == "c"
+        sees_all = x.dtype.kind == "c" or y.dtype.kind != "c"  # a sweep back to a real x keeps the real part only
+        backwards = mode == "reverse" or (mode == "auto" and y.size <= x.size and sees_all)
         like = y if backwards else x
         units = [wrap(xp.reshape(row, like.shape), None) for row in xp.eye(like.size, dtype=like.dtype)]
         if not units:
             return wrap(xp.zeros(y.shape + x.shape, dtype=y.dtype), None)
         if backwards:
-            return reshape(stack([run.pull([u], retain=True)[0] for u in units]), y.shape + x.shape)
+            rows = [run.pull([u], retain=True)[0] for u in units]
+            return reshape(stack([_conj(r) for r in rows] if both_complex else rows), y.shape + x.shape)
         return reshape(stack([run.push([u])[0] for u in units], axis=-1), y.shape + x.shape)
 
     return matrix

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import namespace
 from .backend import cupy_space
-from .errors import DeviceError, DTypeError
+from .errors import DeviceError, DTypeError, Error
 from .op import registry
 from .tensor import Tensor, wrap
 
@@ -47,6 +47,8 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options:
 
 def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """NumPy's functions on Tensors reach the function of the same name, or say that there is none."""
+    if func.__name__ in ("shape", "ndim", "size") and len(args) == 1 and not kwargs:
+        return getattr(args[0], func.__name__)
     function = _ours(func.__name__)
     if function is None:
         raise _refusal(func.__name__)
@@ -56,7 +58,7 @@ def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any)
     try:
         return function(*args, **given)
     except TypeError as problem:
-        if "unexpected keyword" in str(problem):
+        if "argument" in str(problem) and not isinstance(problem, Error):
             raise DTypeError(f"numpy.{func.__name__} on a Tensor: {problem}") from problem
         raise
 
@@ -74,6 +76,8 @@ def from_dlpack(x: Any) -> Tensor:
     """A Tensor that shares the memory of another library's array, on the CPU or a GPU."""
     if isinstance(x, Tensor):
         x = x._array
+    if not hasattr(x, "__dlpack_device__"):
+        raise DTypeError(f"from_dlpack: takes an array with __dlpack__, not {type(x).__name__}")
     kind = x.__dlpack_device__()[0]
     if int(kind) in (1, 3):
         return wrap(np.from_dlpack(x), None)

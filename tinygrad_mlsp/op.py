@@ -157,7 +157,8 @@ class Operation:
     def push_forward(self, xp: Any, tangents: Sequence[Any], arguments: Sequence[Any], y: Any, options: Any) -> Any:
         """J t: what the tangents of the arguments (None for zero) make of the result."""
         if self.kind == "linear":
-            return self.forward(xp, *self._filled(xp, tangents, arguments), **options)
+            moved = self.forward(xp, *self._filled(xp, tangents, arguments), **options)
+            return tuple(moved) if self.several else moved
         parts = []
         for i, (name, t) in enumerate(zip(self.arguments, tangents, strict=True)):
             if t is None:

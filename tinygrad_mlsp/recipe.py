@@ -121,7 +121,7 @@ _GIVE = """\
         if key not in arrived:
             arrived[key] = part
             nodes[key] = p_{argument}
-            heappush(pending, key)
+            if p_{argument}.recipe is not None: heappush(pending, key)
         elif key in owned:
             arrived[key] += part
         else:
@@ -201,7 +201,8 @@ def give(
     if key not in arrived:
         arrived[key] = part
         nodes[key] = parent
-        heappush(pending, key)
+        if parent.recipe is not None:  # a leaf waits for the end, without a place in the order
+            heappush(pending, key)
     elif key in owned:  # a sum that the sweep itself has made: a rule's arrays are never written
         arrived[key] += part
     else:
@@ -274,8 +275,12 @@ PART = _Part()
 def unbroadcast(xp: Any, g: Any, shape: tuple[int, ...]) -> Any:
     """Sums g over the axes along which an argument of this shape was broadcast."""
     extra = len(g.shape) - len(shape)
-    axes = (*range(extra), *(extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1))
-    return xp.reshape(xp.sum(g, axis=axes), shape)
+    if extra > 0:
+        g = xp.sum(g, axis=tuple(range(extra)))
+    if g.shape != shape:
+        axes = tuple([i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1])
+        g = xp.reshape(xp.sum(g, axis=axes), shape)
+    return g
 
 
 def _lift(value: Any, source: Any, wrap: Wrap) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import op as op_module
-from .backend import spaces
+from .backend import device_of, spaces
 from .convert import common_dtype, number
 from .errors import DeviceError, DTypeError, Error, IndexingError, ShapeError
 from .op import Operation
@@ -26,7 +26,7 @@ from .tensor import OFF, Tensor, _mode, wrap
 def build_record(op: Operation) -> Callable[..., Any]:
     """Writes the function that applies `op` to Tensors, for exactly its arguments, options and rules."""
     args, differentiable = op.arguments, op.differentiable
-    joined = [a for a in (differentiable or args) if a != op.list_argument]
+    joined = [a for a in _joined(op) if a != op.list_argument]
     signature = [f"{a}=None" if a in op.optional else a for a in args]
     scope: dict[str, Any] = {
         "forward": op.forward, "op": op, "spaces": spaces, "Tensor": Tensor, "new": object.__new__, "Node": Node,
@@ -72,9 +72,9 @@ def build_record(op: Operation) -> Callable[..., Any]:
         f"        raise explain(op, problem, {tensors}, {options}) from problem",
     ]
     if op.several:
-        lines.append("    Y = tuple(Y)")
+        lines.append("    Y = tuple([y if y.__class__ in spaces else xp.asarray(y) for y in Y])")
     else:
-        lines += ["    if Y.__class__ is not kind:", "        Y = xp.asarray(Y)"]
+        lines += ["    if Y.__class__ is not kind and Y.__class__ not in spaces:", "        Y = xp.asarray(Y)"]
     node = "None"
     if differentiable:
         recipe = Recipe(op)
@@ -140,6 +140,11 @@ def _special(op: Operation, arrays: Any, Y: Any, options: dict[str, Any], parent
     return _several(Y, node) if op.several else wrap(Y, node)
 
 
+def _joined(op: Operation) -> tuple[str, ...]:
+    """The arguments that meet in one dtype; the others are conditions, indices and the like."""
+    return op.arguments if op.kind == "elementwise" else op.differentiable or op.arguments
+
+
 def _retry(op: Operation, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
     """Once more, after numbers and arrays have become Tensors and dtypes agree."""
     flat: list[Any] = []
@@ -152,12 +157,15 @@ def _retry(op: Operation, arguments: Sequence[Any], options: dict[str, Any]) -> 
             if not value:
                 raise ShapeError(f"{op.name}: needs at least one tensor")
             flat += value
+        elif value is None and name not in op.optional:
+            raise DTypeError(f"{op.name}: {name} must be a tensor, an array or a number, not None")
         else:
             flat.append(value)
     like = next((v for v in flat if isinstance(v, Tensor)), None)
     weak = [isinstance(v, (bool, int, float, complex, np.generic)) for v in flat]
-    flat = [v if w or v is None else _lift_argument(op, v, like) for v, w in zip(flat, weak, strict=True)]
-    joined = set(op.differentiable or op.arguments)
+    given = [w or (v is None and not op.list_argument) for v, w in zip(flat, weak, strict=True)]
+    flat = [v if g else _lift_argument(op, v, like) for v, g in zip(flat, given, strict=True)]
+    joined = _joined(op)
     if op.list_argument:
         joins = [True] * len(flat)
     else:
@@ -165,11 +173,13 @@ def _retry(op: Operation, arguments: Sequence[Any], options: dict[str, Any]) -> 
     strong = [v for v, w, j in zip(flat, weak, joins, strict=True) if j and not w and v is not None]
     numbers = [v for v, w, j in zip(flat, weak, joins, strict=True) if j and w]
     dtype = common_dtype([t.dtype for t in strong], numbers)
-    beside = next((v._array for v in flat if isinstance(v, Tensor)), np.zeros(()))
+    beside = next((v._array for v in flat if isinstance(v, Tensor)), None)
     ready = []
     for v, w, j in zip(flat, weak, joins, strict=True):
         if w:
-            ready.append(wrap(number(v, dtype if j else np.asarray(v).dtype, beside), None))
+            kind = dtype if j else np.asarray(v).dtype
+            # Alone, it may itself become the result, which can be written to: not one of the kept numbers, then.
+            ready.append(wrap(np.asarray(v, kind) if beside is None else number(v, kind, beside), None))
         elif j and v is not None and v.dtype is not dtype:
             ready.append(v.astype(dtype) if v.dtype != dtype else wrap(v._array.astype(dtype), v._node))
         else:
@@ -182,7 +192,7 @@ def _retry(op: Operation, arguments: Sequence[Any], options: dict[str, Any]) -> 
 def _lift_argument(op: Operation, value: Any, like: Tensor | None) -> Tensor:
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, (str, bytes, dict, set)) or callable(value):
+    if value is None or isinstance(value, (str, bytes, dict, set)) or callable(value):
         raise DTypeError(f"{op.name}: takes tensors, arrays and numbers, not {type(value).__name__}")
     tensor = Tensor(value)
     if like is not None and isinstance(value, (list, tuple)):
@@ -205,10 +215,15 @@ def explain(op: Operation, problem: Exception, tensors: Sequence[Any], options: 
     shown = ", ".join(f"{k}={v!r}" for k, v in options.items() if not hasattr(v, "dtype"))
     call = f"{op.name}({', '.join(facts)}{'; ' + shown if shown else ''})"
     devices = sorted({t.device for t in found})
+    if isinstance(problem, TypeError):  # an index may be elsewhere too
+        parts = [p for v in options.values() for p in (v if isinstance(v, tuple) else (v,))]
+        devices = sorted({*devices, *(device_of(p) for p in parts if type(p) in spaces)})
     if len(devices) > 1:
         return DeviceError(f"{call}: arguments are on {' and '.join(devices)}; move one with .to('{devices[0]}')")
     if isinstance(problem, (ValueError, TypeError, IndexError, ZeroDivisionError)):
-        reason = _disagreement(op, [t.shape for t in found]) or str(problem)
+        reason = _disagreement(op, problem, [t.shape for t in found])
+        if isinstance(problem, IndexError) or not reason:  # an index out of range is no matter of shapes
+            reason = f"{problem} ({reason})" if op.diagnose is not None and reason else str(problem)
         kind: type[Error] = DTypeError if isinstance(problem, TypeError) else ShapeError
         if isinstance(problem, IndexError) and not isinstance(problem, ValueError):
             kind = IndexingError
@@ -217,11 +232,11 @@ def explain(op: Operation, problem: Exception, tensors: Sequence[Any], options: 
     return problem
 
 
-def _disagreement(op: Operation, shapes: list[tuple[int, ...]]) -> str:
+def _disagreement(op: Operation, problem: Exception, shapes: list[tuple[int, ...]]) -> str:
     """Which dimension disagrees, in words."""
     if op.diagnose is not None:
         return op.diagnose(*shapes)
-    if op.kind in ("elementwise", "constant", "linear", "multilinear") and len(shapes) > 1 and op.list_argument is None:
+    if "broadcast" in str(problem) and op.list_argument is None:
         for axis in range(1, max(map(len, shapes)) + 1):
             sizes = {s[-axis] for s in shapes if len(s) >= axis} - {1}
             if len(sizes) > 1:

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from .backend import space_of
 from .errors import GraphError
 from .recipe import PART, FullRecipe, Node, Watch, Wrap, give, next_order
 
@@ -27,6 +28,15 @@ from .recipe import PART, FullRecipe, Node, Watch, Wrap, give, next_order
 # that saved a view of that memory is stale. Success pays one comparison a node, and only writers pay more.
 _writes: dict[int, tuple[int, weakref.ref[Any]]] = {}
 _last_write = 0
+
+
+_spans_devices = False
+
+
+def span_devices() -> None:
+    """Notes that a graph may span devices from now on: the sweeps then look up the namespace at every node."""
+    global _spans_devices
+    _spans_devices = True
 
 
 def _root(array: Any) -> Any:
@@ -100,6 +110,7 @@ def backward(
     wanted: dict[int, Any] = {} if targets is None else {t.order: None for t in targets}
     useful = depending_on(reach(node for node, _ in seeds), targets) if prune and targets is not None else None
     plain = wrap is None and observer is None and useful is None
+    spans = _spans_devices and wrap is None
     if observer is not None:
         observer.begin(reach(node for node, _ in seeds))
     # The newest node that has a cotangent has all of it: whoever could add to it is newer still, and done.
@@ -110,12 +121,18 @@ def backward(
     deliveries: list[tuple[Watch, Any]] = []
     for node, g in seeds:
         give(xp, node, g, arrived, nodes, pending, owned)
-    while pending:
-        key = heappop(pending)
-        node = nodes.pop(key)
+    while nodes:
+        if pending:
+            key = heappop(pending)
+            node = nodes.pop(key)
+        else:  # only leaves are left, whose order is of no matter
+            key, node = nodes.popitem()
         g = arrived.pop(key)
+        if spans:
+            xp = space_of(next(iter(g.values())) if g.__class__ is dict else g)
         if node.watch is not None:
-            g = _call_hooks(xp, node.watch, g)
+            if node.watch.hooks:
+                g = _call_hooks(xp, node.watch, g)
             if node.watch.keep and targets is None:
                 deliveries.append((node.watch, g))
         recipe, links = node.recipe, node.links
@@ -160,7 +177,7 @@ def backward(
 
 def _call_hooks(xp: Any, watch: Watch, g: Any) -> Any:
     for hook in list(watch.hooks.values()):
-        changed = hook(xp.conj(g) if watch.complex else g)
+        changed = hook(xp.asarray(xp.conj(g) if watch.complex else g))
         if changed is not None:
             g = xp.conj(changed) if watch.complex else changed
     return g
@@ -187,10 +204,17 @@ def _deliver(xp: Any, deliveries: list[tuple[Watch, Any]], recorded: bool) -> No
     with _delivering:
         while deliveries:
             watch, g = deliveries.pop()
+            if not recorded:
+                unseen = watch.grad is None and not watch.complex and g.__class__ is xp.ndarray and g.base is None
+                if unseen and sys.getrefcount(g) <= _ALONE:  # the usual case: nobody else has it
+                    watch.grad = g
+                    continue
+                xp = space_of(g)
             if watch.complex:
                 g = xp.conj(g)
             if watch.grad is not None:
-                watch.grad = watch.grad + g
+                total = watch.grad + g
+                watch.grad = total if recorded or hasattr(total, "_array") else xp.asarray(total)
             elif recorded:
                 watch.grad = xp.positive(g)
             else:
@@ -223,6 +247,8 @@ def forward(
             _check_unchanged(node)
         incoming = [None if p is None else moved.get(p.order) for p in node.parents]
         kept = node.links[1:] if wrap is None else node.recipe.revive(node, wrap)
+        if _spans_devices and wrap is None:
+            xp = space_of(kept[1][0] if node.recipe.op.several else kept[1])
         t = node.recipe.push(xp, incoming, kept)
         if t.__class__ is not tuple and t.shape != node.shape:
             t = xp.broadcast_to(t, node.shape)

@@ -18,9 +18,9 @@ import numpy as np
 from . import op as op_module
 from .backend import device_of, space_for, space_of, to_numpy
 from .convert import as_array
-from .errors import DeviceError, DTypeError, GraphError, ShapeError
+from .errors import DeviceError, DTypeError, GraphError, IndexingError, ShapeError
 from .recipe import PART, Node, Watch, make_node, next_order
-from .sweep import backward, wrote
+from .sweep import backward, span_devices, wrote
 
 OFF, LEAN, FULL = 0, 1, 2  # record nothing; what backward needs; everything (forward mode, explanations)
 _mode: ContextVar[int] = ContextVar("recording", default=LEAN)
@@ -145,6 +145,10 @@ class Tensor:
             value = value if isinstance(value, Tensor) else Tensor(value, dtype=self.dtype, device=self.device)
             if value.shape != self.shape:
                 raise ShapeError(f"assigning .grad: shape {value.shape} does not fit the tensor's shape {self.shape}")
+            if value.device != self.device:
+                raise DeviceError(f"assigning .grad: it is on {value.device}, the tensor on {self.device}; use .to()")
+            if value.dtype != self.dtype:
+                value = value.astype(self.dtype)
             if value._node is None:
                 value = value._array
         self._watch(keep=True).grad = value
@@ -166,15 +170,20 @@ class Tensor:
         """Calls `hook(grad)` when the gradient arrives here; what it returns, if not None, goes on instead.
         Returns a function that removes the hook."""
         hooks = self._watch(keep=False).hooks
+        shape, dtype, device = self.shape, self.dtype, self.device  # self would make a cycle
 
         def call(g: Any) -> Any:
             changed = hook(g if isinstance(g, Tensor) else wrap(g, None))
             if changed is None:
                 return None
-            if changed.shape != self.shape:
-                raise ShapeError(
-                    f"hook: returned a gradient of shape {changed.shape} for a tensor of shape {self.shape}"
-                )
+            if not isinstance(changed, Tensor):
+                changed = Tensor(changed, dtype=dtype, device=device)
+            if changed.shape != shape:
+                raise ShapeError(f"hook: returned a gradient of shape {changed.shape} for a tensor of shape {shape}")
+            if changed.device != device:
+                raise DeviceError(f"hook: returned a gradient on {changed.device} for a tensor on {device}; use .to()")
+            if changed.dtype != dtype:
+                changed = changed.astype(dtype)
             return changed if isinstance(g, Tensor) else changed._array
 
         key = next_order()
@@ -219,7 +228,8 @@ class Tensor:
             if self.dtype.kind == "c":
                 gradient = gradient.conj()
         if create_graph:
-            backward([(self._node, gradient)], library, wrap, retain=True, observer=_observer.get())
+            with enable_grad():
+                backward([(self._node, gradient)], library, wrap, retain=True, observer=_observer.get())
         else:
             backward([(self._node, gradient._array)], xp, retain=retain_graph, observer=_observer.get())
 
@@ -246,17 +256,19 @@ class Tensor:
         """On another device and/or with another dtype; gradients flow back through the move."""
         if device is not None and not isinstance(device, str):
             device, dtype = None, device
-        out = self if dtype is None else self.astype(dtype)
+        out = self if dtype is None or dtype == self.dtype else self.astype(dtype)
         if device is None:
             return out
         space, index = space_for(device)
         there = f"cuda:{index}" if space.name == "cuda" else space.name
-        return out if there == out.device else record_of("transfer")(out, source=out.device, target=there)
+        if there == out.device:
+            return out
+        span_devices()
+        return record_of("transfer")(out, source=out.device, target=there)
 
     def copy_(self, values: Any) -> Tensor:
         """Overwrites the values in place. A backward pass that still needs the old ones will refuse."""
-        self._array[...] = as_array(values, self.dtype, self.device)
-        wrote(self._array)
+        self._write(..., values, "copy_")
         return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -265,7 +277,17 @@ class Tensor:
                 "assigning into a tensor that takes part in a graph would change values that backward may need; "
                 "use tg.where or tg.concat to make a new tensor, or assign under no_grad()"
             )
-        self._array[raw_index(index)] = as_array(value, self.dtype, self.device)
+        self._write(raw_index(index), value, "assigning to an index")
+
+    def _write(self, index: Any, value: Any, what: str) -> None:
+        array = as_array(value, self.dtype, self.device)
+        try:
+            if (space := space_of(self._array)).name == "cuda":
+                space.check_bounds(self.shape, index)
+            self._array[index] = array
+        except (ValueError, IndexError) as problem:
+            kind = IndexingError if isinstance(problem, IndexError) else ShapeError
+            raise kind(f"{what}: shape {array.shape} into shape {self.shape}: {problem}") from problem
         wrote(self._array)
 
     def __getitem__(self, index: Any) -> Tensor:
@@ -295,10 +317,13 @@ class Tensor:
     def __complex__(self) -> complex:
         return complex(self.item())
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
     def __index__(self) -> int:
         if self.dtype.kind not in "iu" or self.size != 1:
             raise DTypeError(f"only a tensor of one integer is an index, not {self.dtype} of shape {self.shape}")
-        return int(self._array)
+        return int(self.item())
 
     def __repr__(self) -> str:
         with np.printoptions(threshold=50, edgeitems=3):
@@ -349,7 +374,7 @@ def wrap(array: Any, node: Node | None) -> Tensor:
 
 
 def raw_index(index: Any) -> Any:
-    """An index with Tensors and lists replaced by arrays."""
+    """An index with Tensors replaced by their arrays."""
     if isinstance(index, Tensor):
         return index._array
     if isinstance(index, tuple):
@@ -368,7 +393,8 @@ class _Recording:
         self._tokens: list[Any] = []
 
     def __enter__(self) -> None:
-        self._tokens.append(_mode.set(self._to))
+        wanted = max(LEAN, _mode.get()) if self._to == LEAN else self._to  # to record is not to record less
+        self._tokens.append(_mode.set(wanted))
 
     def __exit__(self, *_: Any) -> None:
         _mode.reset(self._tokens.pop())
@@ -379,16 +405,31 @@ class _Recording:
 
             @functools.wraps(function)
             def steps(*args: Any, **kwargs: Any) -> Any:
-                generator, value = function(*args, **kwargs), None
+                generator = function(*args, **kwargs)
+                go, value = generator.send, None
                 while True:  # the mode holds inside the generator only, not in whoever consumes it
                     with _Recording(mode):
                         try:
-                            item = generator.send(value)
+                            item = go(value)
                         except StopIteration as end:
                             return end.value
-                    value = yield item
+                        finally:
+                            value = None  # a problem holds the frame that it passed through
+                    try:
+                        go, value = generator.send, (yield item)
+                    except BaseException as problem:  # thrown in by the consumer; GeneratorExit when it is closed
+                        go, value = generator.throw, problem
 
             return steps
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def later(*args: Any, **kwargs: Any) -> Any:
+                with _Recording(mode):
+                    return await function(*args, **kwargs)
+
+            return later
 
         @functools.wraps(function)
         def inner(*args: Any, **kwargs: Any) -> Any:

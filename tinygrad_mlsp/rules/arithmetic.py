@@ -106,26 +106,37 @@ sqrt.adjoints(x=lambda xp, g, y: over(xp, g, y + y)).tangents(x=lambda xp, t, y:
 sqrt.at_kink("∞ at 0, but 0 where the cotangent is 0")
 
 
-@elementwise
+@general
 def pow(xp, x, p):
     """y = xᵖ     ∂y/∂x = p xᵖ⁻¹     ∂y/∂p = y ln x"""
     return xp.pow(x, p)
 
 
-pow.slopes(
-    x=lambda xp, x, p: p * xp.pow(x, xp.where(p == 0, 1, p - 1)),
-    p=lambda xp, x, y: y * xp.log(xp.where(x == 0, 1, x)),
-).at_kink("∂y/∂p = 0 at x = 0, p > 0")
+def _by_base(xp, g, x, p):
+    base = xp.where((x == 0) & (g == 0), 1, x)  # as in `over`: a zero cotangent stays zero at a pole
+    return g * p * xp.pow(base, xp.where(p == 0, 1, p - 1))
+
+
+def _by_exponent(xp, g, x, y):
+    return g * xp.where(x == 0, 0, y) * xp.log(xp.where(x == 0, 1, x))
+
+
+pow.adjoints(x=_by_base, p=_by_exponent)
+pow.tangents(x=lambda xp, t, x, p: _by_base(xp, t, x, p), p=lambda xp, t, x, y: _by_exponent(xp, t, x, y))
+pow.at_kink("at x = 0: ∂y/∂p = 0, and ∂y/∂x = ∞ for p < 1, but 0 where the cotangent is 0")
 
 
 @general
 def abs(xp, x):
-    """y = |x|     dy/dx = sign x"""
+    """y = |x|     dy/dx = sign x, which is x̄/y where x is complex"""
     return xp.abs(x)
 
 
-abs.adjoints(x=lambda xp, g, x: g * xp.conj(xp.sign(x)))
-abs.tangents(x=lambda xp, t, x: xp.real(xp.conj(xp.sign(x)) * t))
+def _phase(xp, x, y):
+    return xp.conj(x) / (y + (y == 0)) if x.dtype.kind == "c" else xp.sign(x)
+
+
+abs.adjoints(x=lambda xp, g, x, y: g * _phase(xp, x, y)).tangents(x=lambda xp, t, x, y: xp.real(_phase(xp, x, y) * t))
 abs.at_kink("0 at 0")
 
 
@@ -177,13 +188,18 @@ def copysign(xp, x, sign_of):
     return xp.copysign(x, sign_of)
 
 
-copysign.slopes(x=lambda xp, x, sign_of: xp.sign(x) * xp.copysign(1 + 0 * x, sign_of)).at_kink("0 at 0")
+copysign.slopes(x=lambda xp, x, sign_of: xp.sign(x) * xp.copysign(xp.ones_like(x), sign_of)).at_kink("0 at 0")
 
 
 @elementwise
 def clip(xp, x, *, min=None, max=None):
     """y = x held in [min, max]     dy/dx = 1 inside, 0 outside"""
-    return xp.clip(x, min, max)
+    return xp.clip(x, _bound(min), _bound(max))
+
+
+def _bound(value):
+    """A bound as a plain number, which widens no dtype."""
+    return value.item() if hasattr(value, "item") else value
 
 
 clip.slopes(x=lambda x, y: x == y).at_kink("1 at the bounds")
@@ -201,7 +217,7 @@ astype.adjoints(x=lambda xp, g, x_dtype: xp.astype(xp.real(g) if x_dtype.kind !=
 @linear
 def transfer(xp, x, *, source, target):
     """y = x on another device"""
-    return xp.transfer(x, target)
+    return xp.transfer(x, source, target)
 
 
 transfer.adjoints(x=lambda xp, g, source, target: xp.transfer(g, target, source))
@@ -222,7 +238,7 @@ def imag(xp, x):
     return xp.imag(x)
 
 
-imag.adjoints(x=lambda xp, g, x_dtype: xp.astype(g, x_dtype) * -1j)
+imag.adjoints(x=lambda xp, g, x_dtype: xp.astype(g, x_dtype) * (-1j if x_dtype.kind == "c" else 0))
 
 
 @linear

@@ -70,7 +70,16 @@ def logaddexp(xp, a, b):
     return xp.logaddexp(a, b)
 
 
-logaddexp.slopes(a=lambda xp, a, b: xp.sigmoid(a - b), b=lambda xp, a, b: xp.sigmoid(b - a))
+def _difference(xp, a, b):
+    same = xp.isinf(a) & (a == b)
+    return xp.where(same, 0, a) - xp.where(same, 0, b)
+
+
+logaddexp.slopes(
+    a=lambda xp, a, b: xp.sigmoid(_difference(xp, a, b)),
+    b=lambda xp, a, b: xp.sigmoid(_difference(xp, b, a)),
+)
+logaddexp.at_kink("½ each at a = b = ±∞")
 
 
 @elementwise
@@ -176,7 +185,12 @@ def asinh(xp, x):
     return xp.asinh(x)
 
 
-asinh.slopes(x=lambda xp, x: 1 / xp.hypot(x, 1 + 0 * x))
+def _root(xp, x):
+    """√(1 + x²); where x is real, without overflow."""
+    return xp.sqrt(1 + x * x) if x.dtype.kind == "c" else xp.hypot(x, xp.ones_like(x))
+
+
+asinh.slopes(x=lambda xp, x: 1 / _root(xp, x))
 
 
 @general
@@ -242,7 +256,7 @@ def leaky_relu(xp, x, *, negative_slope=0.01):
 
 
 leaky_relu.slopes(
-    x=lambda xp, x, negative_slope: xp.where(x > 0, 1, xp.astype(negative_slope + 0 * x, x.dtype))
+    x=lambda xp, x, negative_slope: xp.where(x > 0, xp.ones_like(x), negative_slope)
 ).at_kink("a at 0")
 
 

@@ -60,10 +60,10 @@ def linear(xp, x, weight, bias=None):
 
 
 def _linear_weight(xp, g, x):
-    rows = 1
-    for n in x.shape[:-1]:
-        rows *= n
     if len(x.shape) != 2:
+        rows = 1
+        for n in x.shape[:-1]:
+            rows *= n
         x, g = xp.reshape(x, (rows, x.shape[-1])), xp.reshape(g, (rows, g.shape[-1]))
     return xp.matmul(xp.matrix_transpose(g), x)
 
@@ -132,7 +132,8 @@ def _einsum_parts(xp, g, arrays, equation, needed):
             at += c in available
         sizes = tuple(arrays[i].shape)
         if tuple(shape) != sizes:
-            part = xp.broadcast_to(xp.reshape(part, tuple(shape)), tuple(max(a, b) for a, b in zip(shape, sizes, strict=True)))
+            whole = tuple(b if a == 1 else a for a, b in zip(shape, sizes, strict=True))
+            part = xp.broadcast_to(xp.reshape(part, tuple(shape)), whole)
         parts.append(part)
     return parts
 

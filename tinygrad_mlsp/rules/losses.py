@@ -11,9 +11,9 @@ def cross_entropy(xp, logits, target):
 
     Shapes: logits [..., classes], target [...] of integers, y [...].
     """
-    top = xp.max(logits, axis=-1, keepdims=True)
-    total = xp.log(xp.sum(xp.exp(logits - top), axis=-1, keepdims=True)) + top
-    return xp.squeeze(total - xp.take_along_axis(logits, xp.expand_dims(target, -1), axis=-1), -1)
+    x = logits - xp.max(logits, axis=-1, keepdims=True)
+    picked = xp.take_along_axis(x, xp.expand_dims(target, -1), axis=-1)
+    return xp.log(xp.sum(xp.exp(x), axis=-1)) - xp.squeeze(picked, -1)
 
 
 def _towards_target(xp, g, logits, target):

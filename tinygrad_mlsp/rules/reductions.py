@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from math import prod as _product
 from typing import Any
 
@@ -17,7 +18,7 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
 
 def count(shape: tuple[int, ...], axis: Any) -> int:
     """How many entries a reduction folds into one."""
-    return _product(shape[a] for a in axes_of(axis, len(shape)))
+    return _product(shape if axis is None else [shape[a] for a in axes_of(axis, len(shape))])
 
 
 def expand(xp: Any, g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
@@ -27,7 +28,7 @@ def expand(xp: Any, g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -
 
 def spread(xp: Any, g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
     """g copied along the reduced axes: the adjoint of a sum."""
-    return xp.broadcast_to(expand(xp, g, shape, axis, keepdims), shape)
+    return xp.broadcast_to(g if axis is None else expand(xp, g, shape, axis, keepdims), shape)
 
 
 @linear
@@ -187,14 +188,14 @@ prod.tangents(x=lambda xp, t, x, axis, keepdims: xp.sum(t * others(xp, x, axis),
 def logsumexp(xp, x, *, axis=None, keepdims=False):
     """y = ln Σ eˣ     ∂y/∂x = e^(x − y), which sums to 1"""
     top = xp.max(x, axis=axis, keepdims=True)
-    top = xp.where(xp.isfinite(top), top, 0)
-    y = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
+    total = xp.sum(xp.exp(x - xp.where(xp.isfinite(top), top, 0)), axis=axis, keepdims=True)
+    y = xp.log(total + (total == 0)) + xp.where(xp.isfinite(top) | (total == 0), top, 0)  # total is 0 where all are −∞
     return y if keepdims else xp.reshape(y, tuple(n for a, n in enumerate(x.shape) if a not in axes_of(axis, len(x.shape))))
 
 
 def _share(xp, x, y, axis, keepdims):
     y = expand(xp, y, x.shape, axis, keepdims)
-    return xp.exp(x - xp.where(xp.isfinite(y), y, 0))
+    return xp.exp(x - xp.where(y == -inf, 0, y))
 
 
 logsumexp.adjoints(
@@ -230,17 +231,13 @@ log_softmax.tangents(x=lambda xp, t, y, axis: t - xp.sum(xp.exp(y) * t, axis=axi
 @constant
 def argmax(xp, x, *, axis=None, keepdims=False):
     """The place of the largest entry, the first at a tie"""
-    return _place(xp.argmax(x, axis=axis), x, axis, keepdims)
+    return expand(xp, xp.argmax(x, axis=axis), x.shape, axis, not keepdims)
 
 
 @constant
 def argmin(xp, x, *, axis=None, keepdims=False):
     """The place of the smallest entry, the first at a tie"""
-    return _place(xp.argmin(x, axis=axis), x, axis, keepdims)
-
-
-def _place(y, x, axis, keepdims):
-    return y.reshape(tuple(1 if a in axes_of(axis, x.ndim) else n for a, n in enumerate(x.shape))) if keepdims else y
+    return expand(xp, xp.argmin(x, axis=axis), x.shape, axis, not keepdims)
 
 
 @constant

@@ -132,6 +132,21 @@ split.adjoints(x=_join)
 split.on_failure(lambda shape: f"a tensor of shape {shape} does not divide into those sections")
 
 
+@linear
+def unstack(xp, x, *, axis=0) -> tuple:
+    """y₁, y₂, … = the slices of x along an axis: undoes `stack`"""
+    place = (slice(None),) * (axis % len(x.shape))
+    return [xp.getitem(x, (*place, i)) for i in range(x.shape[axis])]
+
+
+def _stacked(xp, g, axis):
+    zero = next(xp.zeros_like(part) for part in g if part is not None)
+    return xp.stack([zero if part is None else part for part in g], axis=axis)
+
+
+unstack.adjoints(x=_stacked)
+
+
 @general
 def pad(xp, x, *, pad_width, constant_values=0):
     """y = x with a border of a constant; `pad_width` is a number, (before, after), or a pair an axis"""

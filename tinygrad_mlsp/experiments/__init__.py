@@ -1,0 +1,1 @@
+"""Published effects, shown again on a small scale: each module trains, measures and reports one of them."""

@@ -1,0 +1,290 @@
+"""Module: parameters, buffers and other modules, found where they are: among the attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backend import space_for, to_device
+from ..errors import DTypeError, OptionError, ShapeError
+from ..tensor import Tensor, current_tracer
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module registers as its own, and an optimizer changes."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True, dtype: Any = None, device: str | None = None) -> None:
+        super().__init__(data, requires_grad, dtype, device)
+
+
+class LoadedKeys(NamedTuple):
+    """What `load_state_dict(strict=False)` left out."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """The parent of every layer and net. Write `forward`; call the module.
+
+    A Parameter or Module that is assigned to an attribute is registered by that, under the attribute's name, in the
+    order of assignment. A list of modules is not: use ModuleList.
+    """
+
+    training: bool = True
+    _buffers: Mapping[str, bool] = MappingProxyType({})  # names of buffers, and whether they are saved
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} defines no forward()")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        tracer = current_tracer()
+        if tracer is None:
+            return self.forward(*args, **kwargs)
+        with tracer.module(self):
+            return self.forward(*args, **kwargs)
+
+    # Registration
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (value is None or isinstance(value, Parameter)):
+            if isinstance(self.__dict__.get(name), Parameter):
+                raise DTypeError(
+                    f"{type(self).__name__}.{name} is a Parameter; assigning {type(value).__name__} would silently "
+                    "stop its training. Assign nn.Parameter(...), or write into it with copy_()"
+                )
+            if name in self._buffers and not isinstance(value, Tensor):
+                raise DTypeError(
+                    f"{type(self).__name__}.{name} is a buffer; assign a Tensor or None, not {type(value).__name__}"
+                )
+        object.__setattr__(self, name, value)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Registers a Tensor that belongs to the state but is not trained, such as a running mean."""
+        self._register(name, tensor, Tensor, "buffer")
+        self.__dict__["_buffers"] = {**self._buffers, name: persistent}
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """The same as assigning to the attribute, for a name that is computed."""
+        self._register(name, parameter, Parameter, "parameter")
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        """The same as assigning to the attribute, for a name that is computed."""
+        self._register(name, module, Module, "module")
+
+    add_module = register_module
+
+    def _register(self, name: str, value: Any, kind: type, what: str) -> None:
+        if not name or "." in name or (hasattr(self, name) and name not in self.__dict__):
+            raise OptionError(f"{type(self).__name__}: {name!r} cannot name a {what}: it is empty, dotted, or taken")
+        if value is not None and not isinstance(value, kind):
+            raise DTypeError(
+                f"{type(self).__name__}.{name}: a {what} is a {kind.__name__} or None, not {type(value).__name__}"
+            )
+        setattr(self, name, value)
+
+    # What is in it
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules directly in this one, each once."""
+        seen = set()
+        for name, value in vars(self).items():
+            if isinstance(value, Module) and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
+
+    def children(self) -> Iterator[Module]:
+        return (module for _, module in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all inside it, each once, parents first, with dotted names."""
+        seen = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            name, module = stack.pop()
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+                inside = [(f"{name}.{n}" if name else n, m) for n, m in vars(module).items() if isinstance(m, Module)]
+                stack.extend(reversed(inside))
+
+    def modules(self) -> Iterator[Module]:
+        return (module for _, module in self.named_modules())
+
+    def _named(
+        self, prefix: str, recurse: bool, own: Callable[[Module], Iterator[tuple[str, Any]]]
+    ) -> Iterator[tuple[str, Any]]:
+        seen = set()
+        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+            for name, value in own(module):
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter once, with its dotted name; a shared one under its first name."""
+        return self._named(prefix, recurse, _own_parameters)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        return self._named(prefix, recurse, _own_buffers)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def get_submodule(self, target: str) -> Module:
+        """The module of that dotted name."""
+        module = dict(self.named_modules()).get(target)
+        if module is None:
+            raise OptionError(f"{type(self).__name__} has no module {target!r}")
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of that dotted name."""
+        parameter = self._entries().get(target)
+        if not isinstance(parameter, Parameter):
+            raise OptionError(f"{type(self).__name__} has no parameter {target!r}")
+        return parameter
+
+    # Modes and moves
+
+    def apply(self, function: Callable[[Module], Any]) -> Module:
+        """Calls the function with every module, this one last."""
+        for module in reversed(list(self.modules())):
+            function(module)
+        return self
+
+    def train(self, mode: bool = True) -> Module:
+        """Training mode for this module and all inside it: dropout drops, batch norm uses the batch's statistics."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Evaluation mode: see `train`."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Whether the parameters want gradients; False freezes them."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients of all parameters."""
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                parameter.grad = None if set_to_none else np.zeros(parameter.shape)
+
+    def to(self, device: Any = None, dtype: Any = None) -> Module:
+        """Moves parameters and buffers, in place, to a device and/or a floating-point dtype; integers keep theirs."""
+        if device is not None and not isinstance(device, str):
+            device, dtype = None, device
+        if device is not None:
+            space_for(device)  # a device that is not there fails before anything has moved
+        if dtype is not None and np.dtype(dtype).kind not in "fc":
+            raise DTypeError(f"{type(self).__name__}.to: parameters are floating-point numbers, not {np.dtype(dtype)}")
+        for tensor in [*self.parameters(), *self.buffers()]:
+            gradient = tensor.grad
+            tensor._array = _moved(tensor._array, device, dtype)
+            if gradient is not None:
+                tensor.grad = _moved(gradient._array, device, dtype)
+        return self
+
+    def float(self) -> Module:
+        return self.to(dtype=np.float32)
+
+    def double(self) -> Module:
+        return self.to(dtype=np.float64)
+
+    # State
+
+    def _entries(self) -> dict[str, Tensor]:
+        """Parameters and saved buffers by dotted name, under every name that they have."""
+        entries: dict[str, Tensor] = {}
+        stack: list[tuple[str, Module, tuple[Module, ...]]] = [("", self, ())]
+        while stack:
+            path, module, above = stack.pop()
+            if any(module is m for m in above):
+                raise OptionError(f"{type(self).__name__}: the module {path[:-1]!r} is inside itself")
+            for name, value in [*_own_parameters(module), *_own_buffers(module, saved=True)]:
+                entries[path + name] = value
+            inside = [(f"{path}{n}.", m, (*above, module)) for n, m in vars(module).items() if isinstance(m, Module)]
+            stack.extend(reversed(inside))
+        return entries
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """A copy of every parameter and buffer, by its dotted name; training on does not change it."""
+        return {name: Tensor(tensor._array.copy()) for name, tensor in self._entries().items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
+        """Copies the values in. If anything does not fit, nothing is changed and the error lists all of it.
+
+        With strict=False names that only one side has are left out, and returned.
+        Raises: OptionError for names; ShapeError for shapes.
+        """
+        entries = self._entries()
+        missing = [name for name in entries if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in entries]
+        common = {name: state_dict[name] for name in entries if name in state_dict}
+        misfits = [
+            f"{name} is {list(entries[name].shape)}, loaded {list(np.shape(value))}"
+            for name, value in common.items()
+            if tuple(entries[name].shape) != tuple(np.shape(value) if not hasattr(value, "shape") else value.shape)
+        ]
+        problems = []
+        if strict and missing:
+            problems.append(f"missing: {', '.join(missing)}")
+        if strict and unexpected:
+            problems.append(f"unexpected: {', '.join(unexpected)}")
+        if misfits:
+            problems.append(f"other shapes: {'; '.join(misfits)}")
+        if problems:
+            kind = OptionError if strict and (missing or unexpected) else ShapeError
+            name = type(self).__name__
+            raise kind(f"load_state_dict: nothing was loaded, the state does not fit {name}: {'; '.join(problems)}")
+        values = {name: Tensor(v, dtype=entries[name].dtype, device=entries[name].device) for name, v in common.items()}
+        for name, value in values.items():
+            entries[name].copy_(value)
+        return LoadedKeys(missing, unexpected)
+
+    # Display
+
+    def extra_repr(self) -> str:
+        """What stands in the parentheses of the repr."""
+        return ""
+
+    def __repr__(self) -> str:
+        own = self.extra_repr()
+        lines = [
+            f"({name}): " + repr(child).replace("\n", "\n  ")
+            for name, child in vars(self).items()
+            if isinstance(child, Module)
+        ]
+        if not lines:
+            return f"{type(self).__name__}({own})"
+        return "\n  ".join([f"{type(self).__name__}(", *([own] if own else []), *lines]) + "\n)"
+
+
+def _own_parameters(module: Module) -> Iterator[tuple[str, Parameter]]:
+    return ((name, value) for name, value in vars(module).items() if isinstance(value, Parameter))
+
+
+def _own_buffers(module: Module, saved: bool = False) -> Iterator[tuple[str, Tensor]]:
+    for name, persistent in module._buffers.items():
+        value = module.__dict__.get(name)
+        if value is not None and (persistent or not saved):
+            yield name, value
+
+
+def _moved(array: Any, device: str | None, dtype: Any) -> Any:
+    if dtype is not None and array.dtype.kind in "fc":
+        array = array.astype(dtype, copy=False)
+    return array if device is None else to_device(array, device)

@@ -1,0 +1,7 @@
+"""Optimizers, with PyTorch's names, arguments and defaults."""
+
+from .adam import Adam
+from .optimizer import Optimizer
+from .sgd import SGD
+
+__all__ = ["SGD", "Adam", "Optimizer"]

@@ -1,0 +1,55 @@
+"""Gradient descent, with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..errors import OptionError
+from .optimizer import Arena, Block, Optimizer
+
+
+class SGD(Optimizer):
+    """p ← p − lr b with b ← momentum · b + (1 − dampening) g, and b = g at the first step (and without momentum)
+
+    Nesterov: p ← p − lr (g + momentum · b). With weight_decay λ, g stands for g + λ p; with maximize, for −g.
+
+    Source: Polyak, 1964; Sutskever et al., "On the importance of initialization and momentum", 2013.
+    """
+
+    saved = ("momentum_buffer",)
+
+    def __init__(
+        self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0.0, dampening: float = 0.0,
+        weight_decay: float = 0.0, nesterov: bool = False, *, maximize: bool = False,
+    ) -> None:  # fmt: skip
+        options = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
+                   "nesterov": nesterov, "maximize": maximize}  # fmt: skip
+        super().__init__(params, options)
+
+    def _check(self, options: Mapping[str, Any]) -> None:
+        for name in ("lr", "momentum", "weight_decay"):
+            if not options[name] >= 0:
+                raise OptionError(f"SGD: {name} must not be negative, got {options[name]}")
+        if options["nesterov"] and (options["momentum"] == 0 or options["dampening"] != 0):
+            raise OptionError("SGD: nesterov wants a momentum, and no dampening")
+
+    def _update(self, arena: Arena, block: Block, g: Any, options: dict[str, Any]) -> None:
+        xp, p, t = arena.xp, arena.values[block.span], arena.spare(g)
+        momentum, kept = options["momentum"], 1 - options["dampening"] if block.steps > 1 else 1.0
+        if options["maximize"]:
+            g = xp.negative(g, arena.own(g))
+        if options["weight_decay"]:
+            xp.multiply(p, options["weight_decay"], t)
+            g = xp.add(g, t, arena.own(g))
+        if momentum:
+            b = arena.buffer("momentum_buffer")[block.span]
+            xp.multiply(b, momentum, b)
+            xp.add(b, g if kept == 1 else xp.multiply(g, kept, t), b)
+            if options["nesterov"]:
+                xp.multiply(b, momentum, t)
+                g = xp.add(t, g, t)
+            else:
+                g = b
+        xp.multiply(g, options["lr"], t)
+        xp.subtract(p, t, p)

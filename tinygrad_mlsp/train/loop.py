@@ -1,0 +1,231 @@
+"""The training loop: minibatches, gradients, updates, and a history of what came out."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import OptionError
+from ..nn import Module
+from ..nn.utils import clip_grad_norm_
+from ..optim import Optimizer
+from ..tensor import Tensor, no_grad
+
+
+@dataclass
+class History:
+    """What a training gave, an entry a whole epoch; plain numbers, so it can be saved and plotted as it is.
+
+    Units: loss in the loss function's (nats for cross-entropy), accuracy a share from 0 to 1.
+    """
+
+    loss: list[float] = field(default_factory=list)  # mean over the training samples
+    accuracy: list[float] = field(default_factory=list)  # what `evaluate` gave, if it gave a number
+    metrics: dict[str, list[float]] = field(default_factory=dict)  # the same, if it gave several by name
+    interrupted: bool = False  # by Ctrl-C, before all epochs were done
+    diverged: str = ""  # in words, when and how the loss stopped being a finite number
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.loss)} epoch{'' if len(self.loss) == 1 else 's'}"]
+        if self.loss:
+            parts.append(f"loss {self.loss[-1]:.4g}")
+        if self.accuracy:
+            parts.append(f"accuracy {self.accuracy[-1]:.1%}")
+        parts += [f"{name} {values[-1]:.4g}" for name, values in self.metrics.items() if values]
+        return (
+            ", ".join(parts)
+            + (", interrupted" if self.interrupted else "")
+            + (f"; {self.diverged}" if self.diverged else "")
+        )
+
+
+@dataclass
+class State:
+    """Where the training stands: what a callback is given."""
+
+    model: Module
+    optimizer: Optimizer
+    history: History
+    epoch: int = 0  # from 0
+    step: int = 0  # updates made so far, over all epochs
+    loss: Tensor | None = None  # of the last batch
+    stop: bool = False  # set it, and the training ends after this batch
+
+
+class Callback:
+    """Looks in on a training; override what is needed."""
+
+    def on_backward(self, state: State) -> None:
+        """The gradients are there, the update is not made yet (and nothing is clipped)."""
+
+    def on_step(self, state: State) -> None:
+        """An update has been made."""
+
+    def on_epoch(self, state: State) -> None:
+        """An epoch is done, and evaluated."""
+
+
+def fit(
+    model: Module,
+    loss_fn: Callable[[Tensor, Tensor], Tensor],
+    optimizer: Optimizer,
+    loader: Iterable[Sequence[Any]],
+    epochs: int = 1,
+    evaluate: Callable[[], Any] | None = None,
+    callbacks: Sequence[Callback | Callable[[State], Any]] = (),
+    progress: bool = True,
+    clip_norm: float | None = None,
+) -> History:
+    """Trains: for every batch (x, target), p ← p − update(∂ loss_fn(model(x), target)/∂p).
+
+    A batch may have several inputs; the target is its last entry. After each epoch `evaluate()` is called with the
+    model in evaluation mode, without recording; it gives a number (the accuracy) or numbers by name. A callback that
+    is a plain function is called after each epoch. With `clip_norm` the gradients' joint norm is held there.
+
+    Ctrl-C ends the training after the batch that is at work, so parameters and optimizer are whole, and what there is
+    is returned; a second Ctrl-C stops at once. A loss that is not a finite number ends it too: see History.diverged.
+    """
+    if epochs < 0:
+        raise OptionError(f"fit: epochs must not be negative, got {epochs}")
+    if clip_norm is not None and not clip_norm > 0:
+        raise OptionError(f"fit: clip_norm must be positive, got {clip_norm}")
+    state = State(model, optimizer, History())
+    history = state.history
+    hooks = [c if isinstance(c, Callback) else _AfterEpoch(c) for c in callbacks]
+    with _bar(progress, epochs, loader) as bar, _until_interrupted(state):
+        for state.epoch in range(epochs):
+            model.train()
+            mean = _epoch(state, loss_fn, loader, hooks, clip_norm, bar)
+            if mean is None:
+                break
+            history.loss.append(mean)
+            if evaluate is not None and not history.diverged:
+                _record(history, _evaluated(model, evaluate))
+            for hook in hooks:
+                hook.on_epoch(state)
+            if state.stop:
+                break
+    return history
+
+
+def _epoch(
+    state: State, loss_fn: Callable[[Tensor, Tensor], Tensor], loader: Any, hooks: list[Callback],
+    clip_norm: float | None, bar: Any,
+) -> float | None:  # fmt: skip
+    """The mean loss of one epoch of updates; None if it was left early, the loss itself if that is not finite."""
+    total, samples = 0.0, 0
+    for *inputs, target in loader:
+        if state.stop:
+            return None
+        state.optimizer.zero_grad()
+        state.loss = loss_fn(state.model(*map(_tensor, inputs)), _tensor(target))
+        value = float(state.loss.item())
+        if not math.isfinite(value):
+            state.stop, state.history.diverged = (
+                True,
+                (
+                    f"diverged: the loss is {value} in epoch {state.epoch + 1}, after {state.step} updates; "
+                    "try a smaller learning rate, or clip_norm"
+                ),
+            )
+            return value
+        state.loss.backward()
+        for hook in hooks:
+            hook.on_backward(state)
+        if clip_norm is not None:
+            clip_grad_norm_(state.model.parameters(), clip_norm)
+        state.optimizer.step()
+        state.step += 1
+        total, samples = total + value * len(target), samples + len(target)
+        for hook in hooks:
+            hook.on_step(state)
+        if bar is not None:
+            bar.set_postfix_str(f"epoch {state.epoch + 1}, loss {value:.4g}", refresh=False)
+            bar.update()
+    if not samples:
+        raise OptionError("fit: the loader gave no batches")
+    return total / samples
+
+
+class _AfterEpoch(Callback):
+    def __init__(self, function: Callable[[State], Any]) -> None:
+        self.function = function
+
+    def on_epoch(self, state: State) -> None:
+        self.function(state)
+
+
+def _tensor(values: Any) -> Tensor:
+    return values if isinstance(values, Tensor) else Tensor(values)
+
+
+def _evaluated(model: Module, evaluate: Callable[[], Any]) -> Any:
+    model.eval()
+    try:
+        with no_grad():
+            return evaluate()
+    finally:
+        model.train()
+
+
+def _record(history: History, found: Any) -> None:
+    if isinstance(found, dict):
+        for name, value in found.items():
+            history.metrics.setdefault(name, []).append(float(value))
+    else:
+        history.accuracy.append(float(found))
+
+
+def accuracy(model: Module, x: Any, target: Any, batch_size: int = 1024) -> float:
+    """The share of samples whose largest output is at the target's class, in evaluation mode."""
+    x, target = _tensor(x), _tensor(target)
+    was_training = model.training
+    model.eval()
+    try:
+        with no_grad():
+            right = sum(
+                int((model(x[i : i + batch_size]).argmax(axis=-1) == target[i : i + batch_size]).sum())
+                for i in range(0, len(x), batch_size)
+            )
+    finally:
+        model.train(was_training)
+    return right / max(1, len(x))
+
+
+@contextmanager
+def _bar(progress: bool, epochs: int, loader: Any) -> Iterator[Any]:
+    """A tqdm bar over all updates, or None."""
+    if not progress:
+        yield None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=epochs * len(loader) if hasattr(loader, "__len__") else None, unit="batch") as bar:
+        yield bar
+
+
+@contextmanager
+def _until_interrupted(state: State) -> Iterator[None]:
+    """Turns the first Ctrl-C into a wish to stop, which the loop follows when the batch is done."""
+
+    def wish(number: int, frame: Any) -> None:
+        state.stop = state.history.interrupted = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.getsignal(signal.SIGINT)
+    # another's handler is left alone, and only the main thread may set one
+    ours = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+    if ours:
+        signal.signal(signal.SIGINT, wish)
+    try:
+        yield
+    except KeyboardInterrupt:
+        state.history.interrupted = True
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
