@@ -320,7 +320,7 @@ def negative_log_likelihood(logits: Any, target: Any) -> Any:
 
 def standardize(d: Draw) -> Case:
     shape, axis = d.each([((3, 2), 0), ((2, 3), (-1,)), ((2, 2, 2), (0, 2)), ((3,), 0), ((3, 0), (0,)), ((2, 1), 1)])
-    return Case((d.values(shape),), {"axis": axis, "eps": d.one([1e-5, 0.1]) if shape != (2, 1) else 0.1})
+    return Case((d.apart(shape),), {"axis": axis, "eps": d.one([1e-5, 0.1]) if shape != (2, 1) else 0.1})
 
 
 def standardized(x: Any, axis: Any, eps: float) -> tuple[Any, ...]:

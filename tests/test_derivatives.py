@@ -70,9 +70,9 @@ def test_first_and_second_order_against_finite_differences(name: str, make: Make
     x, v, e = make(POINT), make(ALONG), np.eye(3)
     value, gradient = tg.value_and_grad(f)(x)
     close(value, f(x))
-    close(gradient, [slope(lambda h: at(f, make)(POINT + h * i)) for i in e])
+    close(gradient, [slope(lambda h, i=i: at(f, make)(POINT + h * i)) for i in e])
     g = at(tg.grad(f), make)
-    hessian = np.array([slope(lambda h: g(POINT + h * i)) for i in e])
+    hessian = np.array([slope(lambda h, i=i: g(POINT + h * i)) for i in e])
     close(tg.hessian(f)(x), hessian)
     close(tg.hvp(f, x, v), hessian @ ALONG)
     _, pull = tg.vjp(f, x)
@@ -107,7 +107,7 @@ def test_every_nesting_gives_the_same_third_derivative(name: str, make: Make) ->
             nested = step(kind, nested, v)
         close(nested(x), third, 1e-7)
     g = at(lambda x: second(x), make)
-    gradient = [slope(lambda h: g(POINT + h * i)) for i in np.eye(3)]
+    gradient = [slope(lambda h, i=i: g(POINT + h * i)) for i in np.eye(3)]
     close(tg.grad(lambda x: tg.hvp(f, x, v) @ v)(x), gradient, 1e-7)
     close(tg.grad(lambda x: v @ (tg.hessian(f)(x) @ v))(x), gradient, 1e-7)
     close(tg.jacobian(lambda x: tg.hvp(f, x, v))(x) @ v, gradient, 1e-7)
@@ -138,7 +138,7 @@ def test_closed_forms_to_fourth_order(f: Any, derivatives: Any, make: Make) -> N
 
 def test_a_derivative_does_not_see_the_variable_of_another(make: Make) -> None:
     x = make(1.0)
-    push = lambda f: lambda x: step("jvp", f, make(1.0))(x)  # noqa: E731
+    push = lambda f: lambda x: step("jvp", f, make(1.0))(x)
     for outer, inner in itertools.product((tg.grad, push), repeat=2):
         holds(outer(lambda x, d=inner: x * d(lambda y: x + y)(make(1.0)))(x), 1.0)
         holds(outer(lambda x, d=inner: x * d(lambda y: x * y)(make(2.0)))(make(3.0)), 6.0)
@@ -226,7 +226,7 @@ def test_arguments_may_be_nested_and_results_have_their_form(make: Make) -> None
 def test_nested_results_of_the_other_functions(make: Make) -> None:
     tree = {"w": make([1.0, 2.0]), "b": (make(3.0),)}
     along = {"w": make([1.0, -1.0]), "b": (make(0.5),)}
-    f = lambda t: {"y": t["w"] * t["b"][0], "z": [t["w"].sum() ** 2, make(7.0)]}  # noqa: E731
+    f = lambda t: {"y": t["w"] * t["b"][0], "z": [t["w"].sum() ** 2, make(7.0)]}
     value, moved = tg.jvp(f, (tree,), (along,))
     holds(value["y"], [3.0, 6.0])
     holds(moved["y"], [1.0 * 3 + 1 * 0.5, -1.0 * 3 + 2 * 0.5])
@@ -237,11 +237,11 @@ def test_nested_results_of_the_other_functions(make: Make) -> None:
         (back,) = pull({"y": [scale, 0.0], "z": [scale, 1.0]})
         holds(back["w"], [scale * 3 + scale * 6, scale * 6])
         holds(back["b"][0], scale * 1.0)
-    scalar = lambda t: (t["w"] ** 3).sum() * t["b"][0] ** 2  # noqa: E731
+    scalar = lambda t: (t["w"] ** 3).sum() * t["b"][0] ** 2
     h = tg.hvp(scalar, tree, along)
     holds(h["w"], [6 * 1.0 * 9 + 3 * 6 * 0.5, 6 * 2 * 9 * -1 + 12 * 6 * 0.5])
     holds(h["b"][0], 6 * (3 * 1 - 12) + 2 * 9 * 0.5)
-    y, pull = tg.vjp(lambda a, b: a * b, make([1.0, 2.0]), make(3.0))
+    _, pull = tg.vjp(lambda a, b: a * b, make([1.0, 2.0]), make(3.0))
     a, b = pull([1.0, 1.0])
     holds(a, [3.0, 3.0])
     holds(b, 3.0)
@@ -274,15 +274,20 @@ def test_argnums_and_keywords(make: Make) -> None:
     holds(tg.hessian(f, -2)(a, b, c), 0.0)
     for derivative in (tg.grad, tg.value_and_grad, tg.jacobian, tg.hessian):
         for argnums in (3, -4):
-            with pytest.raises(ShapeError, match=r"(grad|jacobian): argnums \(-?\d,\) do not fit a call with 3 argument"):
+            with pytest.raises(
+                ShapeError, match=r"(grad|jacobian): argnums \(-?\d,\) do not fit a call with 3 argument"
+            ):
                 derivative(f, argnums)(a, b, c)
 
 
-@pytest.mark.parametrize("x, y", [((), ()), ((2,), (3,)), ((3,), (2,)), ((2, 3), (2,)), ((), (2, 2)), ((2, 2), ()), ((0,), (2,)), ((2,), (0,))])
+@pytest.mark.parametrize(
+    "x, y",
+    [((), ()), ((2,), (3,)), ((3,), (2,)), ((2, 3), (2,)), ((), (2, 2)), ((2, 2), ()), ((0,), (2,)), ((2,), (0,))],
+)
 def test_jacobians_have_the_shapes_of_both(x: tuple[int, ...], y: tuple[int, ...], make: Make) -> None:
     rows, columns = math.prod(y), math.prod(x)
     matrix = np.random.default_rng(0).normal(size=(rows, columns))
-    f = lambda t: (make(matrix) @ tg.sin(t).reshape(columns)).reshape(y)  # noqa: E731
+    f = lambda t: (make(matrix) @ tg.sin(t).reshape(columns)).reshape(y)
     point = np.linspace(0.1, 1.0, columns).reshape(x)
     expected = (matrix * np.cos(point.reshape(-1))).reshape((*y, *x))
     for mode in ("forward", "reverse", "auto"):
@@ -322,7 +327,7 @@ def test_what_the_result_does_not_reach_has_zeros(make: Make) -> None:
             _, moved = tg.jvp(lambda x, x0=x, w=w: (x0 * w, x * w), (y,), (y,))
             holds(moved[0], [0.0, 0.0])
             holds(moved[1], [2.0, 4.0])
-    constant = lambda x: make(3.0)  # noqa: E731
+    constant = lambda x: make(3.0)
     x = make([1.0, 2.0])
     holds(tg.grad(constant)(x), [0.0, 0.0])
     holds(tg.vjp(constant, x)[1](1.0)[0], [0.0, 0.0])
@@ -348,7 +353,7 @@ def test_what_the_result_does_not_reach_has_zeros(make: Make) -> None:
 def test_inside_no_grad(make: Make) -> None:
     w = make([2.0, 3.0], True)
     x = make([0.5, 1.0])
-    f = lambda x: (w * x**3).sum()  # noqa: E731
+    f = lambda x: (w * x**3).sum()
     with tg.no_grad():
         results = [
             tg.grad(f)(x), tg.value_and_grad(f)(x)[0], tg.hvp(f, x, x), tg.hessian(f)(x), tg.jacobian(f)(x),
@@ -365,33 +370,68 @@ def test_inside_no_grad(make: Make) -> None:
 @pytest.mark.parametrize(
     "wrong, kind, says",
     [
-        (lambda x: tg.grad(lambda x: x * 2)(x), ShapeError, r"grad: the function must return one scalar, it returned \[\(2,\)\]"),
-        (lambda x: tg.grad(lambda x: (x.sum(), x.sum()))(x), ShapeError, r"returned \[\(\), \(\)\]; reduce it, or use vjp"),
+        (
+            lambda x: tg.grad(lambda x: x * 2)(x),
+            ShapeError,
+            r"grad: the function must return one scalar, it returned \[\(2,\)\]",
+        ),
+        (
+            lambda x: tg.grad(lambda x: (x.sum(), x.sum()))(x),
+            ShapeError,
+            r"returned \[\(\), \(\)\]; reduce it, or use vjp",
+        ),
         (lambda x: tg.grad(lambda x: 2.0)(x), DTypeError, "grad: the function must return tensors, not float"),
-        (lambda x: tg.jvp(lambda x: None, (x,), (x,)), DTypeError, "jvp: the function must return tensors, not NoneType"),
-        (lambda x: tg.grad(lambda x: x * 2)(2), DTypeError, "grad: can only differentiate .* floating-point .*, not int64"),
+        (
+            lambda x: tg.jvp(lambda x: None, (x,), (x,)),
+            DTypeError,
+            "jvp: the function must return tensors, not NoneType",
+        ),
+        (
+            lambda x: tg.grad(lambda x: x * 2)(2),
+            DTypeError,
+            "grad: can only differentiate .* floating-point .*, not int64",
+        ),
         (lambda x: tg.vjp(lambda x: x, x > 1), DTypeError, "vjp: .* not bool"),
         (lambda x: tg.jacobian(lambda x: x)([1, 2]), DTypeError, "jacobian: .* not int64"),
-        (lambda x: tg.grad(lambda x: (x * 1j).sum())(x), GraphError, "complex number; take its real part or abs, or use vjp"),
+        (
+            lambda x: tg.grad(lambda x: (x * 1j).sum())(x),
+            GraphError,
+            "complex number; take its real part or abs, or use vjp",
+        ),
         (lambda x: tg.vjp(lambda x: x * 2, x)[1](1.0), ShapeError, r"vjp: a cotangent has shape \(\), expected \(2,\)"),
-        (lambda x: tg.vjp(lambda x: (x, x), x)[1](x), ShapeError, "vjp: the cotangents must be nested as .*: a tuple of 2, not a Tensor"),
-        (lambda x: tg.jvp(lambda x: x * 2, (x,), (1.0,)), ShapeError, r"jvp: a tangent has shape \(\), expected \(2,\)"),
-        (lambda x: tg.jvp(lambda x: x * 2, (x,), (x, x)), ShapeError, "jvp: the tangents must be nested as .*: a tuple of 1, not a tuple of 2"),
+        (
+            lambda x: tg.vjp(lambda x: (x, x), x)[1](x),
+            ShapeError,
+            "vjp: the cotangents must be nested as .*: a tuple of 2, not a Tensor",
+        ),
+        (
+            lambda x: tg.jvp(lambda x: x * 2, (x,), (1.0,)),
+            ShapeError,
+            r"jvp: a tangent has shape \(\), expected \(2,\)",
+        ),
+        (
+            lambda x: tg.jvp(lambda x: x * 2, (x,), (x, x)),
+            ShapeError,
+            "jvp: the tangents must be nested as .*: a tuple of 1, not a tuple of 2",
+        ),
         (lambda x: tg.hvp(lambda x: x * 2, x, x), ShapeError, "must return one scalar"),
         (lambda x: tg.hessian(lambda x: x * 2)(x), ShapeError, "must return one scalar"),
         (lambda x: tg.jacobian(lambda x: (x, x))(x), ShapeError, "one tensor in, one tensor out; use vjp or jvp"),
-        (lambda x: tg.jacobian(lambda x: x, mode="sideways"), ShapeError, "'auto', 'forward' or 'reverse', not 'sideways'"),
+        (
+            lambda x: tg.jacobian(lambda x: x, mode="sideways"),
+            ShapeError,
+            "'auto', 'forward' or 'reverse', not 'sideways'",
+        ),
         (lambda x: tg.grad(lambda s: s)("a"), DTypeError, "numeric"),
     ],
-)  # fmt: skip
+)
 def test_errors(wrong: Any, kind: type[Exception], says: str, make: Make) -> None:
     with pytest.raises(kind, match=says):
         wrong(make([1.0, 2.0]))
 
 
-def test_forward_mode_refuses_what_was_recorded_for_backward_only(make: Make) -> None:
+def test_a_pullback_refuses_what_was_changed_before_it_was_called(make: Make) -> None:
     x = make([1.0, 2.0])
-    y, pull = tg.vjp(tg.sin, x)
     c = make([1.0, 2.0])
 
     def changed(x: tg.Tensor) -> tg.Tensor:
@@ -400,7 +440,7 @@ def test_forward_mode_refuses_what_was_recorded_for_backward_only(make: Make) ->
         return y
 
     _, pull = tg.vjp(changed, x)
-    with pytest.raises(GraphError, match="multiply: .* changed in place"):
+    with pytest.raises(GraphError, match=r"multiply: .* changed in place"):
         pull([1.0, 1.0])
 
 
@@ -410,7 +450,7 @@ def test_forward_mode_refuses_what_was_recorded_for_backward_only(make: Make) ->
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_dtypes_stay(dtype: str, make: Make) -> None:
     x = make([0.5, 1.0], dtype=dtype)
-    f = lambda x: (2.5 * tg.sin(x) * x**2 / 3).sum()  # noqa: E731
+    f = lambda x: (2.5 * tg.sin(x) * x**2 / 3).sum()
     results = [
         tg.grad(f)(x), *tg.value_and_grad(f)(x), tg.hvp(f, x, [1.0, 2.0]), tg.hessian(f)(x), tg.jacobian(tg.sin)(x),
         *tg.jvp(f, (x,), ([1, 2],)), *tg.vjp(f, x)[1](np.float64(1)), tg.grad(lambda x: tg.grad(f)(x).sum())(x),
@@ -424,7 +464,8 @@ def test_dtypes_stay(dtype: str, make: Make) -> None:
 
 
 LINEAR = [
-    lambda x: x, lambda x: +x, lambda x: x.reshape(2, 1), lambda x: (x, x), lambda x: [x.T, x + 0], lambda x: tg.alias(x),
+    lambda x: x, lambda x: +x, lambda x: x.reshape(2, 1), lambda x: (x, x), lambda x: [x.T, x + 0],
+    lambda x: tg.alias(x),
     lambda x: x[::-1], lambda x: tg.broadcast_to(x, (3, 2)), lambda x: tg.concat([x, x]), lambda x: tg.split(x, 2),
     lambda x: (x + x, x - 0), lambda x: tg.exp(x),
 ]  # fmt: skip
@@ -456,12 +497,12 @@ def test_gradients_of_several_arguments_share_no_memory(make: Make) -> None:
 
 
 def test_complex_arguments_follow_pytorchs_convention(make: Make) -> None:
-    c = lambda x: make(x, dtype="complex128")  # noqa: E731
+    c = lambda x: make(x, dtype="complex128")
     z = np.array([1 + 2j, -0.5j])
     holds(tg.grad(lambda z: tg.real(z * tg.conj(z)).sum())(c(z)), 2 * z, "complex128", 1e-14)  # uphill
     holds(tg.grad(lambda z: tg.real(z * z).sum())(c(z)), np.conj(2 * z), "complex128", 1e-14)
     holds(tg.grad(lambda z: tg.abs(z).sum())(c(z)), z / abs(z), "complex128", 1e-14)
-    cube = lambda z: z * z * z  # noqa: E731
+    cube = lambda z: z * z * z
     value, moved = tg.jvp(cube, (c(z),), (c([1j, 2.0]),))
     holds(value, z**3, tolerance=1e-14)
     holds(moved, 3 * z**2 * [1j, 2.0], tolerance=1e-14)
@@ -469,7 +510,7 @@ def test_complex_arguments_follow_pytorchs_convention(make: Make) -> None:
     holds(back, np.conj(3 * z**2) * [1j, 2.0], tolerance=1e-14)
     # Re⟨u, J t⟩ = Re⟨Jᴴ u, t⟩
     u, t = np.array([0.3 + 1j, -2.0]), np.array([1 - 1j, 0.5j])
-    f = lambda z: tg.sin(z) * tg.conj(z) + tg.exp(z)  # noqa: E731
+    f = lambda z: tg.sin(z) * tg.conj(z) + tg.exp(z)
     left = np.vdot(u, tg.jvp(f, (c(z),), (c(t),))[1].numpy()).real
     assert math.isclose(left, np.vdot(tg.vjp(f, c(z))[1](c(u))[0].numpy(), t).real, rel_tol=1e-13)
     for mode in ("forward", "reverse", "auto"):

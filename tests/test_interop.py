@@ -1,4 +1,4 @@
-"""At the door: NumPy's functions on Tensors, arrays and numbers beside them, DLPack, the display, the array namespace."""
+"""At the door: NumPy's functions on Tensors, numbers and arrays beside them, DLPack, the display, the array API."""
 
 from __future__ import annotations
 
@@ -31,31 +31,49 @@ X = np.array([[0.5, -0.25, 0.75], [0.1, 0.9, -0.6]])
 NUMPY: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any] | None]] = {
     "sin": (np.sin, np.cos), "exp": (np.exp, np.exp), "arcsin": (np.arcsin, lambda x: 1 / np.sqrt(1 - x**2)),
     "arctan2": (lambda x: np.arctan2(x, 2.0), lambda x: 2 / (4 + x**2)), "absolute": (np.absolute, np.sign),
-    "power": (lambda x: np.power(x, 3), lambda x: 3 * x**2), "true_divide": (lambda x: np.true_divide(1.0, x), lambda x: -(x**-2)),
+    "power": (lambda x: np.power(x, 3), lambda x: 3 * x**2),
+    "true_divide": (lambda x: np.true_divide(1.0, x), lambda x: -(x**-2)),
     "maximum": (lambda x: np.maximum(x, 0.0), lambda x: x > 0), "negative": (np.negative, lambda x: -np.ones_like(x)),
     "logaddexp": (lambda x: np.logaddexp(x, x), lambda x: np.ones_like(x)), "square": (np.square, lambda x: 2 * x),
-    "matmul": (lambda x: np.matmul(x, np.ones(3)), lambda x: np.ones_like(x)), "conjugate": (np.conjugate, lambda x: np.ones_like(x)),
-    "sum": (lambda x: np.sum(x, axis=0), lambda x: np.ones_like(x)), "mean": (np.mean, lambda x: np.full_like(x, 1 / 6)),
+    "matmul": (lambda x: np.matmul(x, np.ones(3)), lambda x: np.ones_like(x)),
+    "conjugate": (np.conjugate, lambda x: np.ones_like(x)),
+    "sum": (lambda x: np.sum(x, axis=0), lambda x: np.ones_like(x)),
+    "mean": (np.mean, lambda x: np.full_like(x, 1 / 6)),
     "mean keepdims": (lambda x: np.mean(x, axis=1, keepdims=True), lambda x: np.full_like(x, 1 / 3)),
-    "var": (np.var, lambda x: (x - x.mean()) / 3), "var ddof": (lambda x: np.var(x, ddof=1), lambda x: (x - x.mean()) / 2.5),
-    "amax": (lambda x: np.amax(x, axis=1), lambda x: x == x.max(1, keepdims=True)), "min": (np.min, lambda x: x == x.min()),
+    "var": (np.var, lambda x: (x - x.mean()) / 3),
+    "var ddof": (lambda x: np.var(x, ddof=1), lambda x: (x - x.mean()) / 2.5),
+    "amax": (lambda x: np.amax(x, axis=1), lambda x: x == x.max(1, keepdims=True)),
+    "min": (np.min, lambda x: x == x.min()),
     "prod": (np.prod, lambda x: x.prod() / x), "clip": (lambda x: np.clip(x, 0.0, 0.7), lambda x: (x > 0) & (x < 0.7)),
     "clip by name": (lambda x: np.clip(x, a_min=0.0, a_max=0.7), lambda x: (x > 0) & (x < 0.7)),
-    "where": (lambda x: np.where(x > 0, x, 0.0), lambda x: x > 0), "concatenate": (lambda x: np.concatenate([x, x]), lambda x: 2 + 0 * x),
-    "concat": (lambda x: np.concat([x, x], axis=1), lambda x: 2 + 0 * x), "stack": (lambda x: np.stack([x, x], axis=1), lambda x: 2 + 0 * x),
+    "where": (lambda x: np.where(x > 0, x, 0.0), lambda x: x > 0),
+    "concatenate": (lambda x: np.concatenate([x, x]), lambda x: 2 + 0 * x),
+    "concat": (lambda x: np.concat([x, x], axis=1), lambda x: 2 + 0 * x),
+    "stack": (lambda x: np.stack([x, x], axis=1), lambda x: 2 + 0 * x),
     "reshape": (lambda x: np.reshape(x, (3, 2)), np.ones_like), "transpose": (np.transpose, np.ones_like),
-    "transpose by axes": (lambda x: np.transpose(x, (1, 0)), np.ones_like), "squeeze": (lambda x: np.squeeze(x[:1]), None),
-    "expand_dims": (lambda x: np.expand_dims(x, 1), np.ones_like), "swapaxes": (lambda x: np.swapaxes(x, 0, 1), np.ones_like),
+    "transpose by axes": (lambda x: np.transpose(x, (1, 0)), np.ones_like),
+    "squeeze": (lambda x: np.squeeze(x[:1]), None),
+    "expand_dims": (lambda x: np.expand_dims(x, 1), np.ones_like),
+    "swapaxes": (lambda x: np.swapaxes(x, 0, 1), np.ones_like),
     "moveaxis": (lambda x: np.moveaxis(x, 0, 1), np.ones_like), "flip": (lambda x: np.flip(x, 1), np.ones_like),
-    "broadcast_to": (lambda x: np.broadcast_to(x, (4, 2, 3)), lambda x: np.full_like(x, 4.0)), "pad": (lambda x: np.pad(x, 1), np.ones_like),
-    "take": (lambda x: np.take(x, [0, 0], axis=1), lambda x: np.array([2.0, 0, 0]) + 0 * x), "einsum": (lambda x: np.einsum("ij,ij->i", x, x), lambda x: 2 * x),
-    "matrix_transpose": (np.matrix_transpose, np.ones_like), "permute_dims": (lambda x: np.permute_dims(x, (1, 0)), np.ones_like),
-    "std": (np.std, lambda x: (x - x.mean()) / x.std() / 6), "linalg.matmul": (lambda x: np.linalg.matmul(x, x.T)[0, 1], None),
-    "sign": (np.sign, None), "floor": (np.floor, None), "isfinite": (np.isfinite, None), "argmax": (lambda x: np.argmax(x, axis=1), None),
-    "rint": (np.rint, None), "round": (np.round, None), "greater": (lambda x: np.greater(x, 0.2), None), "any": (lambda x: np.any(x > 0), None),
-    "logical_and": (lambda x: np.logical_and(x > 0, x < 0.5), None), "zeros_like": (np.zeros_like, None), "ones_like": (np.ones_like, None),
-    "full_like": (lambda x: np.full_like(x, 2.5), None), "invert": (lambda x: np.invert(x > 0), None), "all": (lambda x: np.all(x < 1), None),
-    "split": (lambda x: np.split(x, 3, axis=1)[1], None), "take_along_axis": (lambda x: np.take_along_axis(x, np.argmax(x, axis=1)[:, None], axis=1), None),
+    "broadcast_to": (lambda x: np.broadcast_to(x, (4, 2, 3)), lambda x: np.full_like(x, 4.0)),
+    "pad": (lambda x: np.pad(x, 1), np.ones_like),
+    "take": (lambda x: np.take(x, [0, 0], axis=1), lambda x: np.array([2.0, 0, 0]) + 0 * x),
+    "einsum": (lambda x: np.einsum("ij,ij->i", x, x), lambda x: 2 * x),
+    "matrix_transpose": (np.matrix_transpose, np.ones_like),
+    "permute_dims": (lambda x: np.permute_dims(x, (1, 0)), np.ones_like),
+    "std": (np.std, lambda x: (x - x.mean()) / x.std() / 6),
+    "linalg.matmul": (lambda x: np.linalg.matmul(x, x.T)[0, 1], None),
+    "sign": (np.sign, None), "floor": (np.floor, None), "isfinite": (np.isfinite, None),
+    "argmax": (lambda x: np.argmax(x, axis=1), None),
+    "rint": (np.rint, None), "round": (np.round, None), "greater": (lambda x: np.greater(x, 0.2), None),
+    "any": (lambda x: np.any(x > 0), None),
+    "logical_and": (lambda x: np.logical_and(x > 0, x < 0.5), None), "zeros_like": (np.zeros_like, None),
+    "ones_like": (np.ones_like, None),
+    "full_like": (lambda x: np.full_like(x, 2.5), None), "invert": (lambda x: np.invert(x > 0), None),
+    "all": (lambda x: np.all(x < 1), None),
+    "split": (lambda x: np.split(x, 3, axis=1)[1], None),
+    "take_along_axis": (lambda x: np.take_along_axis(x, np.argmax(x, axis=1)[:, None], axis=1), None),
     "shape": (np.shape, None), "ndim": (np.ndim, None), "size": (np.size, None),
 }  # fmt: skip
 
@@ -82,17 +100,23 @@ def test_numpys_functions_reach_ours_with_their_gradients(name: str, make: Make,
     "call, says",
     [
         (lambda x: np.deg2rad(x), "numpy.deg2rad has no counterpart here that carries a gradient; use .numpy()"),
-        (lambda x: np.add.reduce(x), r"numpy.add.reduce has no counterpart"), (lambda x: np.multiply.outer(x, x), "multiply.outer"),
+        (lambda x: np.add.reduce(x), r"numpy.add.reduce has no counterpart"),
+        (lambda x: np.multiply.outer(x, x), "multiply.outer"),
         (lambda x: np.add.at(x, [0], 1.0), "numpy.add.at"), (lambda x: np.linalg.norm(x), "numpy.norm has no"),
-        (lambda x: np.allclose(x, x), "numpy.allclose"), (lambda x: np.dot(x, x), "numpy.dot has no"), (lambda x: np.cumsum(x), "numpy.cumsum"),
-        (lambda x: np.fft.fft(x), "numpy.fft"), (lambda x: np.sort(x), "numpy.sort"), (lambda x: np.modf(x), "numpy.modf"),
-        (lambda x: np.add(x, 1.0, out=np.ones((2, 3))), "numpy.add on a Tensor takes no out; assign the result instead"),
+        (lambda x: np.allclose(x, x), "numpy.allclose"), (lambda x: np.dot(x, x), "numpy.dot has no"),
+        (lambda x: np.cumsum(x), "numpy.cumsum"),
+        (lambda x: np.fft.fft(x), "numpy.fft"), (lambda x: np.sort(x), "numpy.sort"),
+        (lambda x: np.modf(x), "numpy.modf"),
+        (lambda x: np.add(x, 1.0, out=np.ones((2, 3))), "numpy.add .* takes no out; assign the result instead"),
         (lambda x: np.add(np.ones((2, 3)), 1.0, out=x), "numpy.add on a Tensor takes no out"),
         (lambda x: operator.iadd(np.ones((2, 3)), x), "numpy.add on a Tensor takes no out"),
         (lambda x: np.sin(x, where=X > 0), "takes no where"), (lambda x: np.sin(x, dtype="f4"), "takes no dtype"),
-        (lambda x: np.sum(x, out=np.zeros(())), "numpy.sum on a Tensor: .*'out'"), (lambda x: np.sum(x, dtype="f4"), "'dtype'"),
-        (lambda x: np.max(x, initial=3.0), "'initial'"), (lambda x: np.round(x, 2), "numpy.round on a Tensor: .*argument"),
-        (lambda x: np.take(x, [0]), "numpy.take on a Tensor: .*'axis'"), (lambda x: np.pad(x, 1, mode="edge"), "'mode'"),
+        (lambda x: np.sum(x, out=np.zeros(())), "numpy.sum on a Tensor: .*'out'"),
+        (lambda x: np.sum(x, dtype="f4"), "'dtype'"),
+        (lambda x: np.max(x, initial=3.0), "'initial'"),
+        (lambda x: np.round(x, 2), "numpy.round on a Tensor: .*argument"),
+        (lambda x: np.take(x, [0]), "numpy.take on a Tensor: .*'axis'"),
+        (lambda x: np.pad(x, 1, mode="edge"), "'mode'"),
     ],
 )  # fmt: skip
 def test_numpys_functions_that_have_no_counterpart_say_so(call: Any, says: str, make: Make) -> None:
@@ -191,7 +215,7 @@ def test_dlpack_of_an_unknown_device_or_object() -> None:
 
     with pytest.raises(DeviceError, match="device type 7 is neither CPU nor CUDA"):
         tg.from_dlpack(Elsewhere())
-    with pytest.raises(DTypeError, match="from_dlpack: .*list"):
+    with pytest.raises(DTypeError, match=r"from_dlpack: .*list"):
         tg.from_dlpack([1.0])
 
 
@@ -223,8 +247,10 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize(
     "data",
-    [2.5, [], [1.0, -2.0], [[1, 2], [3, 4]], [True, False], [1 + 2j], [math.nan, math.inf, 1.0], np.zeros((2, 3, 4)), np.ones((40, 50)),
-     np.zeros((0, 3)), [math.nan], np.array([1.5], "f2")],
+    [
+        2.5, [], [1.0, -2.0], [[1, 2], [3, 4]], [True, False], [1 + 2j], [math.nan, math.inf, 1.0], [math.nan],
+        np.zeros((2, 3, 4)), np.ones((40, 50)), np.zeros((0, 3)), np.array([1.5], "f2"),
+    ],
 )  # fmt: skip
 def test_the_notebook_display_is_a_well_formed_table(data: Any, make: Make) -> None:
     x = make(data)
@@ -239,16 +265,17 @@ def test_the_notebook_display_is_a_well_formed_table(data: Any, make: Make) -> N
         assert ("…" in page.text) == (size > 100)
 
 
-def test_the_notebook_display_says_where_a_tensor_comes_from_and_escapes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_notebook_display_says_where_a_tensor_comes_from_and_escapes(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x = make([1.0, -2.0], True)
     assert "a leaf" in Page(x._repr_html_()).text and "-2" in Page(x._repr_html_()).text
     y = tg.tanh(x)
     assert "made by tanh" in Page(y._repr_html_()).text
     monkeypatch.setattr(y._node.recipe.op, "name", "<script>&</script>")
-    for text in (y._repr_html_(), y.reshape(1, 1, 2)._repr_html_()):
-        page = Page(text)
-        assert "script" not in page.counts
-    assert "<script>&</script>" in Page(y._repr_html_()).text
+    for t in (y, tg.tanh(make(np.zeros((1, 1, 2)), True))):
+        page = Page(t._repr_html_())
+        assert "script" not in page.counts and "<script>&</script>" in page.text
     assert "a leaf" not in Page(make([1.0])._repr_html_()).text
 
 
@@ -257,8 +284,8 @@ def test_the_notebook_display_says_where_a_tensor_comes_from_and_escapes(make: M
 ONE, TWO = np.array([0.5, 0.25, 0.75]), np.array([0.75, 0.5, 0.25])
 WHOLE = np.array([6, 3, 1])
 UNARY = """
-    abs acos acosh asin asinh atan atanh ceil conj cos cosh exp expm1 floor imag isfinite isinf isnan log log1p log2 log10
-    logical_not negative positive real reciprocal round sign signbit sin sinh square sqrt tan tanh trunc
+    abs acos acosh asin asinh atan atanh ceil conj cos cosh exp expm1 floor imag isfinite isinf isnan log log1p log2
+    log10 logical_not negative positive real reciprocal round sign signbit sin sinh square sqrt tan tanh trunc
 """
 BINARY = """
     add atan2 copysign divide equal floor_divide greater greater_equal hypot less less_equal logaddexp logical_and
@@ -302,26 +329,39 @@ def test_bitwise_functions(name: str, make: Make) -> None:
         (lambda x: tg.sigmoid(x), scipy.special.expit(X)), (lambda x: tg.erf(x), scipy.special.erf(X)),
         (lambda x: tg.softplus(x), np.log1p(np.exp(X))), (lambda x: tg.log_sigmoid(x), scipy.special.log_expit(X)),
         (lambda x: tg.relu(x), np.maximum(X, 0)), (lambda x: tg.leaky_relu(x), np.where(X > 0, X, 0.01 * X)),
-        (lambda x: tg.elu(x), np.where(X > 0, X, np.expm1(X))), (lambda x: tg.clip(x, -0.1, 0.5), np.clip(X, -0.1, 0.5)),
+        (lambda x: tg.elu(x), np.where(X > 0, X, np.expm1(X))),
+        (lambda x: tg.clip(x, -0.1, 0.5), np.clip(X, -0.1, 0.5)),
         (lambda x: tg.clip(x, min=0.0), np.clip(X, 0, None)),
-        (lambda x: tg.sum(x), X.sum()), (lambda x: tg.mean(x, axis=1), X.mean(1)), (lambda x: tg.var(x, correction=1), X.var(ddof=1)),
-        (lambda x: tg.std(x, axis=0, keepdims=True), X.std(0, keepdims=True)), (lambda x: tg.max(x, axis=-1), X.max(-1)),
+        (lambda x: tg.sum(x), X.sum()), (lambda x: tg.mean(x, axis=1), X.mean(1)),
+        (lambda x: tg.var(x, correction=1), X.var(ddof=1)),
+        (lambda x: tg.std(x, axis=0, keepdims=True), X.std(0, keepdims=True)),
+        (lambda x: tg.max(x, axis=-1), X.max(-1)),
         (lambda x: tg.min(x), X.min()), (lambda x: tg.prod(x, axis=0), X.prod(0)),
-        (lambda x: tg.logsumexp(x, axis=1), scipy.special.logsumexp(X, 1)), (lambda x: tg.softmax(x), scipy.special.softmax(X, -1)),
-        (lambda x: tg.log_softmax(x, axis=0), scipy.special.log_softmax(X, 0)), (lambda x: tg.argmax(x, axis=1), X.argmax(1)),
-        (lambda x: tg.argmin(x), X.argmin()), (lambda x: tg.any(x > 0.8), True), (lambda x: tg.all(x > 0, axis=1), (X > 0).all(1)),
+        (lambda x: tg.logsumexp(x, axis=1), scipy.special.logsumexp(X, 1)),
+        (lambda x: tg.softmax(x), scipy.special.softmax(X, -1)),
+        (lambda x: tg.log_softmax(x, axis=0), scipy.special.log_softmax(X, 0)),
+        (lambda x: tg.argmax(x, axis=1), X.argmax(1)),
+        (lambda x: tg.argmin(x), X.argmin()), (lambda x: tg.any(x > 0.8), True),
+        (lambda x: tg.all(x > 0, axis=1), (X > 0).all(1)),
         (lambda x: tg.reshape(x, (3, 2)), X.reshape(3, 2)), (lambda x: tg.permute_dims(x, (1, 0)), X.T),
-        (lambda x: tg.matrix_transpose(x), X.T), (lambda x: tg.broadcast_to(x, (2, 2, 3)), np.broadcast_to(X, (2, 2, 3))),
-        (lambda x: tg.broadcast_arrays(x, x[0])[1], np.broadcast_to(X[0], (2, 3))), (lambda x: tg.concat([x, x], axis=None), np.tile(X.ravel(), 2)),
+        (lambda x: tg.matrix_transpose(x), X.T),
+        (lambda x: tg.broadcast_to(x, (2, 2, 3)), np.broadcast_to(X, (2, 2, 3))),
+        (lambda x: tg.broadcast_arrays(x, x[0])[1], np.broadcast_to(X[0], (2, 3))),
+        (lambda x: tg.concat([x, x], axis=None), np.tile(X.ravel(), 2)),
         (lambda x: tg.stack([x, x], axis=1), np.stack([X, X], 1)), (lambda x: tg.split(x, [1], axis=1)[1], X[:, 1:]),
         (lambda x: tg.unstack(x, axis=1)[2], X[:, 2]), (lambda x: tg.squeeze(tg.expand_dims(x, axis=0), axis=0), X),
-        (lambda x: tg.flip(x), X[::-1, ::-1]), (lambda x: tg.pad(x, ((1, 0), (0, 2)), constant_values=9.0), np.pad(X, ((1, 0), (0, 2)), constant_values=9.0)),
-        (lambda x: tg.matmul(x, x.T), X @ X.T), (lambda x: tg.einsum("ij,kj->ik", x, x), X @ X.T), (lambda x: tg.linear(x, x), X @ X.T),
-        (lambda x: tg.take(x, [2, 0], axis=1), X[:, [2, 0]]), (lambda x: tg.where(x > 0, x, -1.0), np.where(X > 0, X, -1)),
-        (lambda x: tg.moveaxis(x, 0, -1), X.T), (lambda x: tg.swapaxes(x, 0, 1), X.T), (lambda x: tg.astype(x, "int64"), X.astype(int)),
-        (lambda x: tg.full_like(x, 3.0), np.full((2, 3), 3.0)), (lambda x: tg.zeros_like(x), 0 * X), (lambda x: tg.ones_like(x), 0 * X + 1),
+        (lambda x: tg.flip(x), X[::-1, ::-1]),
+        (lambda x: tg.pad(x, ((1, 0), (0, 2)), constant_values=9.0), np.pad(X, ((1, 0), (0, 2)), constant_values=9.0)),
+        (lambda x: tg.matmul(x, x.T), X @ X.T), (lambda x: tg.einsum("ij,kj->ik", x, x), X @ X.T),
+        (lambda x: tg.linear(x, x), X @ X.T),
+        (lambda x: tg.take(x, [2, 0], axis=1), X[:, [2, 0]]),
+        (lambda x: tg.where(x > 0, x, -1.0), np.where(X > 0, X, -1)),
+        (lambda x: tg.moveaxis(x, 0, -1), X.T), (lambda x: tg.swapaxes(x, 0, 1), X.T),
+        (lambda x: tg.astype(x, "int64"), X.astype(int)),
+        (lambda x: tg.full_like(x, 3.0), np.full((2, 3), 3.0)), (lambda x: tg.zeros_like(x), 0 * X),
+        (lambda x: tg.ones_like(x), 0 * X + 1),
         (lambda x: tg.asarray(x), X), (lambda x: tg.mse(x, 0.0), (X**2).mean()),
-        (lambda x: tg.binary_cross_entropy_with_logits(x, 0.25), -0.25 * scipy.special.log_expit(X) - 0.75 * scipy.special.log_expit(-X)),
+        (lambda x: tg.binary_cross_entropy_with_logits(x, 0.25), np.logaddexp(0, X) - 0.25 * X),
     ],
 )  # fmt: skip
 def test_the_other_functions(ours: Any, expected: Any, make: Make) -> None:
@@ -339,10 +379,13 @@ def test_creation(device: str) -> None:
     for made, expected, dtype in [
         (tg.zeros((2, 3), device=device), np.zeros((2, 3)), "f4"), (tg.ones(3, device=device), np.ones(3), "f4"),
         (tg.full((2,), 2.5, device=device), [2.5, 2.5], "f4"), (tg.full((2,), 3, device=device), [3, 3], "i8"),
-        (tg.full((), True, device=device), True, "?"), (tg.eye(2, 3, device=device), np.eye(2, 3), "f4"), (tg.eye(2, device=device), np.eye(2), "f4"),
+        (tg.full((), True, device=device), True, "?"), (tg.eye(2, 3, device=device), np.eye(2, 3), "f4"),
+        (tg.eye(2, device=device), np.eye(2), "f4"),
         (tg.arange(3, device=device), [0, 1, 2], "i8"), (tg.arange(1, 4, 2, device=device), [1, 3], "i8"),
-        (tg.arange(0.0, 1.0, 0.25, device=device), [0, 0.25, 0.5, 0.75], "f4"), (tg.linspace(0, 1, 3, device=device), [0, 0.5, 1], "f4"),
-        (tg.zeros(2, dtype=tg.int32, device=device), [0, 0], "i4"), (tg.tensor([1, 2], dtype="float64", device=device), [1, 2], "f8"),
+        (tg.arange(0.0, 1.0, 0.25, device=device), [0, 0.25, 0.5, 0.75], "f4"),
+        (tg.linspace(0, 1, 3, device=device), [0, 0.5, 1], "f4"),
+        (tg.zeros(2, dtype=tg.int32, device=device), [0, 0], "i4"),
+        (tg.tensor([1, 2], dtype="float64", device=device), [1, 2], "f8"),
         (tg.asarray([1.0], device=device), [1.0], "f4"),
     ]:  # fmt: skip
         holds(made, expected, dtype)
@@ -375,7 +418,22 @@ def test_functions_take_arrays_lists_and_numbers(device: str, make: Make) -> Non
 def test_names_dtypes_and_constants(make: Make) -> None:
     assert make([1.0]).__array_namespace__() is namespace
     assert (tg.pi, tg.e, tg.inf, tg.newaxis) == (math.pi, math.e, math.inf, None) and math.isnan(tg.nan)
-    for name in "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128".split():
+    for name in [
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float16",
+        "float32",
+        "float64",
+        "complex64",
+        "complex128",
+    ]:
         assert getattr(tg, name) == np.dtype(name) and tg.zeros(1, dtype=getattr(tg, name)).dtype == np.dtype(name)
     assert tg.result_type(make([1.0]), 2.0, 1) == np.float32 and tg.result_type(tg.float32, np.ones(1)) == np.float64
     assert tg.finfo("float32").eps == np.finfo("f4").eps and tg.iinfo("int8").max == 127

@@ -352,6 +352,12 @@ def test_a_graph_from_before_the_step_refuses(device: str) -> None:
     optimizer.zero_grad()
     optimizer.step()  # nothing to do, nothing changed
     stale.backward()
+    stale = layer(x).sum()
+    layer.weight.data = layer.weight.data * 2  # a new array, which the step copies into the arena
+    optimizer.zero_grad()
+    optimizer.step()
+    with pytest.raises(GraphError, match="changed in place"):
+        stale.backward()
 
 
 def test_gradients_of_any_layout_and_kind(device: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import math
 import operator
 import pickle
@@ -18,7 +17,7 @@ import pytest
 from support import Make, holds, maker, shared
 
 import tinygrad_mlsp as tg
-from tinygrad_mlsp import backend, sweep
+from tinygrad_mlsp import backend
 from tinygrad_mlsp.errors import (
     DeviceError,
     DTypeError,
@@ -28,6 +27,8 @@ from tinygrad_mlsp.errors import (
     MissingDependency,
     ShapeError,
 )
+from tinygrad_mlsp.interpret.shapes import spec
+
 
 @pytest.fixture
 def make(device: str) -> Make:
@@ -161,7 +162,9 @@ def test_requires_grad(make: Make, leaf: Make) -> None:
     x.requires_grad = False
     assert x.grad is None and not (x * 2).requires_grad
     for data in ([1, 2], [True]):
-        with pytest.raises(DTypeError, match=r"only floating-point tensors have gradients, not (int64|bool); use astype"):
+        with pytest.raises(
+            DTypeError, match=r"only floating-point tensors have gradients, not (int64|bool); use astype"
+        ):
             leaf(data)
 
 
@@ -198,7 +201,7 @@ def test_length_iteration_and_membership(leaf: Make) -> None:
     first, *_ = x
     holds(first, [1.0, 2.0])
     assert len(leaf(np.zeros((0, 2)))) == 0 and list(leaf(np.zeros((0, 2)))) == []
-    with pytest.raises(TypeError, match="len.. of a 0-d tensor"):
+    with pytest.raises(TypeError, match=r"len\(\) of a 0-d tensor"):
         len(leaf(1.0))
     with pytest.raises(TypeError, match="iteration over a 0-d tensor"):
         iter(leaf(1.0))
@@ -395,34 +398,51 @@ def test_errors_name_the_operation_its_arguments_and_the_dimension(make: Make, d
         make(np.ones(3)).sum(axis=5)
     with pytest.raises(DTypeError, match="bitwise_and"):
         make([1.0]) & 1.0
-    assert issubclass(ShapeError, ValueError) and issubclass(DTypeError, TypeError) and issubclass(IndexingError, IndexError)
+    assert (
+        issubclass(ShapeError, ValueError)
+        and issubclass(DTypeError, TypeError)
+        and issubclass(IndexingError, IndexError)
+    )
 
 
 def test_two_devices_are_both_named(make: Make, device: str) -> None:
-    if device == "cpu":
-        pytest.skip("needs a GPU or the stand-in")
-    here, there = make([1.0, 2.0], True), tg.Tensor([1.0, 2.0])
-    for mixed in (
-        lambda: here + there, lambda: there @ here, lambda: tg.concat([here, there]), lambda: tg.where(here > 0, there, 0.0),
-        lambda: here + np.ones(2, "f4"), lambda: np.ones(2, "f4") * here, lambda: here[tg.Tensor([0])],
-        lambda: there[make([0])], lambda: here[np.array([0])],
-    ):  # fmt: skip
-        with pytest.raises(DeviceError, match=r"\w+\(.*arguments are on cpu and cuda:0; move one with \.to\('cpu'\)"):
+    there = tg.Tensor(np.ones(2, "f4"), requires_grad=True)
+    here = make(np.ones(2, "f4"), True) if device != "cpu" else spec((2,)).detach()
+    here.requires_grad = True
+    name = here.device
+    mixtures = [
+        lambda: here + there, lambda: there @ here, lambda: tg.concat([here, there]),
+        lambda: tg.where(here > 0, there, 0.0),
+        lambda: here + np.ones(2, "f4"), lambda: tg.stack([there * 2, here]),
+    ]  # fmt: skip
+    if device != "cpu":
+        mixtures += [
+            lambda: np.ones(2, "f4") * here, lambda: here[tg.Tensor([0])], lambda: there[make([0])],
+            lambda: here[np.array([0])],
+        ]  # fmt: skip
+    for mixed in mixtures:
+        with pytest.raises(
+            DeviceError, match=rf"\w+\(.*arguments are on cpu and {name}; move one with \.to\('{name}'\)"
+        ):
             mixed()
-    with pytest.raises(DeviceError, match=r"gradient is on cpu, the tensor on cuda:0; use \.to\(\)"):
+    with pytest.raises(DeviceError, match=rf"gradient is on cpu, the tensor on {name}; use \.to\(\)"):
         (here * 2).backward(there)
-    with pytest.raises(DeviceError, match=r"on cpu, the tensor on cuda:0"):
+    with pytest.raises(DeviceError, match=rf"on cpu, the tensor on {name}"):
         here.grad = there
     y = here * 1
     y.register_hook(lambda g: there)
-    with pytest.raises(DeviceError, match=r"hook: returned a gradient on cpu for a tensor on cuda:0"):
+    with pytest.raises(DeviceError, match=rf"hook: returned a gradient on cpu for a tensor on {name}"):
         y.sum().backward()
 
 
 def test_moves_carry_gradients_back(device: str, leaf: Make) -> None:
     x = leaf([1.0, 2.0, 3.0])
     assert x.to(device) is x
-    assert x.to(dtype="float32") is x and x.to(tg.float64).dtype == np.float64 and x.to(device, "float64").device == x.device
+    assert (
+        x.to(dtype="float32") is x
+        and x.to(tg.float64).dtype == np.float64
+        and x.to(device, "float64").device == x.device
+    )
     w = tg.Tensor([2.0, 3.0, 4.0], requires_grad=True)
     y = tg.sin(x * 2).to("cpu")
     assert y.device == "cpu"
@@ -497,7 +517,8 @@ def test_indexing(index: Any, as_tensor: bool, leaf: Make, device: str) -> None:
 @pytest.mark.parametrize(
     "index, says",
     [
-        (3, "index 3"), (-4, "index -4"), ((0, 4), "index 4"), ((0, 0, 0, 0), "too many indices"), (1.5, "only integers"),
+        (3, "index 3"), (-4, "index -4"), ((0, 4), "index 4"), ((0, 0, 0, 0), "too many indices"),
+        (1.5, "only integers"),
         ("a", "only integers"), (np.array([0, 7]), "index 7"), (np.array([-9, 0]), "index -9"), ([0, 7], "index 7"),
         ((slice(None), np.array([4])), "index 4"), ((..., np.array([2])), "index 2"), ((0, [4, 0]), "index 4"),
         ((MASK[:, 0, 0], np.array([4])), "index 4"), (np.array([0.5]), "integer"), ((None, np.array([3])), "index 3"),
@@ -512,7 +533,9 @@ def test_indices_out_of_range_or_of_another_kind_are_refused(index: Any, says: s
     assert np.array_equal(x.numpy(), X)
 
 
-@pytest.mark.parametrize("index", [0, slice(1, None), (..., 1), (0, 2), MASK, MASK[:, 0, 0], [0, 2], np.array([2, 0])], ids=repr)
+@pytest.mark.parametrize(
+    "index", [0, slice(1, None), (..., 1), (0, 2), MASK, MASK[:, 0, 0], [0, 2], np.array([2, 0])], ids=repr
+)
 def test_assignment(index: Any, make: Make, leaf: Make, device: str) -> None:
     expected = X.copy()
     expected[index] = 7
@@ -537,7 +560,11 @@ def test_assignment_into_a_graph_is_refused(leaf: Make, make: Make) -> None:
     z = make([1.0, 2.0])
     z[0] = 5.0
     holds(z, [5.0, 2.0])
-    for index, value, kind in [(0, [1.0, 2.0, 3.0], ShapeError), (slice(None), [1.0, 2.0, 3.0], ShapeError), (5, 0.0, IndexingError)]:
+    for index, value, kind in [
+        (0, [1.0, 2.0, 3.0], ShapeError),
+        (slice(None), [1.0, 2.0, 3.0], ShapeError),
+        (5, 0.0, IndexingError),
+    ]:
         with pytest.raises(kind, match=r"assigning to an index: shape .* into shape \(2,\)"):
             z[index] = value
     with pytest.raises(ShapeError, match=r"copy_: shape \(3,\) into shape \(2,\)"):
@@ -569,7 +596,12 @@ def test_backward_of_many_values_says_what_to_pass(leaf: Make) -> None:
     with pytest.raises(ShapeError) as caught:
         y.backward()
     text = str(caught.value)
-    for part in ("shape (1, 2) is not a scalar", "Pass gradient= of shape (1, 2)", ".sum().backward()", ".mean().backward()"):
+    for part in (
+        "shape (1, 2) is not a scalar",
+        "Pass gradient= of shape (1, 2)",
+        ".sum().backward()",
+        ".mean().backward()",
+    ):
         assert part in text
     y.backward(gradient=[[1.0, 2.0]])
 
@@ -596,7 +628,7 @@ def test_a_gradient_that_does_not_fit_is_refused(leaf: Make, make: Make) -> None
         with pytest.raises(ShapeError, match=r"backward\(\): gradient has shape .*, the tensor has shape \(2,\)"):
             (x * 3).backward(gradient)
     for gradient in ("a", ["a", "b"], [1j, 1.0]):
-        with pytest.raises(DTypeError, match="numeric|complex"):
+        with pytest.raises(DTypeError, match=r"numeric|complex"):
             (x * 3).backward(gradient)
     assert x.grad is None
     with pytest.raises(ShapeError, match=r"assigning \.grad: shape \(3,\)"):
@@ -639,7 +671,8 @@ def test_the_same_tensor_twice_and_diamonds(leaf: Make, make: Make) -> None:
         (lambda x: x * x * x, lambda x: 3 * x**2), (lambda x: x / x, lambda x: 0 * x),
         (lambda x: tg.maximum(x, x), lambda x: 1 + 0 * x), (lambda x: tg.minimum(x, x), lambda x: 1 + 0 * x),
         (lambda x: tg.concat([x, x, x * 2]), lambda x: 4 + 0 * x), (lambda x: tg.stack([x, x]), lambda x: 2 + 0 * x),
-        (lambda x: tg.einsum("i,i,i->i", x, x, x), lambda x: 3 * x**2), (lambda x: x.reshape(3, 1) @ x.reshape(1, 3), None),
+        (lambda x: tg.einsum("i,i,i->i", x, x, x), lambda x: 3 * x**2),
+        (lambda x: x.reshape(3, 1) @ x.reshape(1, 3), None),
         (lambda x: tg.where(x > 1, x, x), lambda x: 1 + 0 * x), (lambda x: x.reshape(3, 1).T + x, lambda x: 2 + 0 * x),
         (lambda x: tg.hypot(x, x), lambda x: math.sqrt(2) + 0 * x),
     ]  # fmt: skip
@@ -657,14 +690,23 @@ def test_the_same_tensor_twice_and_diamonds(leaf: Make, make: Make) -> None:
     value, slope = 2 * s * math.exp(s) + s, k * (2 * math.exp(s) + 2 * s * math.exp(s) + 1)
     holds(x.grad, 2 * value * slope + 1)
     y = leaf(1.0)
-    for _ in range(20):
-        y2 = y if _ == 0 else y2 + y2  # 2¹⁹ paths, 20 nodes
-    y2.backward()
-    holds(y.grad, 2.0**19)
+    doubled = y
+    for _ in range(20):  # a million paths through 20 nodes
+        doubled = doubled + doubled
+    doubled.backward()
+    holds(y.grad, 2.0**20)
 
 
 def test_broadcasts_are_undone(leaf: Make) -> None:
-    for a, b in [((2, 3), (3,)), ((2, 3), (1, 3)), ((2, 1), (1, 3)), ((), (2, 3)), ((1,), (4, 2, 3)), ((0, 1), (3,)), ((1, 1), (2, 0))]:
+    for a, b in [
+        ((2, 3), (3,)),
+        ((2, 3), (1, 3)),
+        ((2, 1), (1, 3)),
+        ((), (2, 3)),
+        ((1,), (4, 2, 3)),
+        ((0, 1), (3,)),
+        ((1, 1), (2, 0)),
+    ]:
         x, y = leaf(np.ones(a)), leaf(np.full(b, 2.0))
         z = x * y + x
         z.backward(np.arange(float(z.size)).reshape(z.shape))
@@ -724,15 +766,27 @@ def test_complex_gradients_point_uphill_as_pytorchs(leaf: Make) -> None:
         (lambda x: x**4, [lambda x: 4 * x**3, lambda x: 12 * x**2, lambda x: 24 * x]),
         (lambda x: x * x * x * x, [lambda x: 4 * x**3, lambda x: 12 * x**2, lambda x: 24 * x]),
         (tg.sin, [np.cos, lambda x: -np.sin(x), lambda x: -np.cos(x)]),
-        (lambda x: x * tg.exp(x), [lambda x: (1 + x) * np.exp(x), lambda x: (2 + x) * np.exp(x), lambda x: (3 + x) * np.exp(x)]),
+        (
+            lambda x: x * tg.exp(x),
+            [lambda x: (1 + x) * np.exp(x), lambda x: (2 + x) * np.exp(x), lambda x: (3 + x) * np.exp(x)],
+        ),
         (lambda x: 1 / x, [lambda x: -(x**-2), lambda x: 2 * x**-3, lambda x: -6 * x**-4]),
         (lambda x: tg.log(x), [lambda x: 1 / x, lambda x: -(x**-2), lambda x: 2 * x**-3]),
-        (lambda x: tg.reshape(tg.concat([x, x * x]), (2, -1))[1] * x, [lambda x: 3 * x**2, lambda x: 6 * x, lambda x: 6 + 0 * x]),
-        (tg.tanh, [lambda x: 1 - np.tanh(x) ** 2, lambda x: -2 * np.tanh(x) * (1 - np.tanh(x) ** 2),
-                   lambda x: -2 * (1 - np.tanh(x) ** 2) * (1 - 3 * np.tanh(x) ** 2)]),
+        (
+            lambda x: tg.reshape(tg.concat([x, x * x]), (2, -1))[1] * x,
+            [lambda x: 3 * x**2, lambda x: 6 * x, lambda x: 6 + 0 * x],
+        ),
+        (
+            tg.tanh,
+            [
+                lambda x: 1 - np.tanh(x) ** 2,
+                lambda x: -2 * np.tanh(x) * (1 - np.tanh(x) ** 2),
+                lambda x: -2 * (1 - np.tanh(x) ** 2) * (1 - 3 * np.tanh(x) ** 2),
+            ],
+        ),
     ],
     ids=["pow", "products", "sin", "x exp x", "1/x", "log", "moves", "tanh"],
-)  # fmt: skip
+)
 def test_create_graph_to_third_order(f: Any, derivatives: Any, leaf: Make) -> None:
     values = np.array([0.5, 1.25])
     x = leaf(values)

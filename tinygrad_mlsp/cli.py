@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROGRAM,
         description="See gradients vanish in deep and in recurrent nets, and what keeps them alive.",
-        epilog=f"Without a command, {PROGRAM} runs vanishing. {PROGRAM} COMMAND --help tells a command's options.",
+        epilog=f"Without a command, {PROGRAM} runs vanishing.\n{PROGRAM} COMMAND --help tells a command's options.",
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
@@ -85,10 +85,11 @@ def _parser() -> argparse.ArgumentParser:
         "vanishing",
         help="train deep nets on handwritten digits and report the gradient at every layer",
         description=(
-            "Trains deep nets on handwritten digits, all from one seed and with one optimizer, measures the gradient\n"
-            "at every layer or time step before and during the training, and writes a report: index.html, which\n"
-            "needs no network, with its graphs, plots and figures beside it. By default this takes well under a\n"
-            "minute."
+            "Trains deep nets on handwritten digits, all from one seed and with one\n"
+            "optimizer, measures the gradient at every layer or time step before and\n"
+            "during the training, and writes a report: index.html, which needs no network,\n"
+            "with its graphs, plots and figures beside it. By default this takes well under\n"
+            "a minute."
         ),
         epilog=(
             "nets:\n"
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
             "  residual              x + F(x) in every layer, batch normalization first in F\n"
             "  highway               gates that choose between x and F(x)\n"
             "  dense                 every layer sees the outputs of all layers before it\n"
-            "  rnn, lstm             read the image pixel by pixel (MNIST: row by row), answer at the end\n"
+            "  rnn, lstm             read pixel by pixel (MNIST: row by row), answer at the end\n"
             "\n"
             "examples:\n"
             f"  {PROGRAM} vanishing\n"
@@ -126,8 +127,9 @@ def _parser() -> argparse.ArgumentParser:
         "draw",
         help="draw one net's graph of operations, with the gradient on every edge",
         description=(
-            "Draws the graph of operations of one net, on one batch of the digits, before any training; after a\n"
-            "backward pass every edge shows the norm of the gradient that came back along it."
+            "Draws the graph of operations of one net, on one batch of the digits, before\n"
+            "any training; after a backward pass every edge shows the norm of the gradient\n"
+            "that came back along it."
         ),
         epilog=f"example:\n  {PROGRAM} draw lstm --output lstm.svg",
     )

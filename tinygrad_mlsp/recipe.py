@@ -11,6 +11,7 @@ from heapq import heappush
 from itertools import count
 from typing import Any
 
+from .errors import GraphError
 from .op import Operation, names
 from .source import inlined
 
@@ -22,7 +23,7 @@ next_order = count(-1, -1).__next__
 class Node:
     """One recorded application, or a leaf (`recipe` is None). It knows its parents' nodes, never a Tensor."""
 
-    __slots__ = ("links", "order", "recipe", "shape", "watch")
+    __slots__ = ("order", "recipe", "shape", "watch")
 
     order: int  # falls with creation: the smallest is the newest, as a heap wants it
     recipe: Any  # Recipe, FullRecipe or PART; None for a leaf
@@ -35,11 +36,46 @@ class Node:
         """One node a differentiable argument; None where no gradient is wanted."""
         return () if self.links is None else self.recipe.parents(self.links)
 
+    def free(self) -> None:
+        """Lets go of the links."""
+        self.links = None
+
+
+class OtherNode(Node):
+    """A leaf, one of several results, or an application of which everything is kept."""
+
+    __slots__ = ("links",)
+
 
 def make_node(recipe: Any, links: Any, shape: Any, watch: Watch | None = None) -> Node:
-    node = Node()
+    node = OtherNode()
     node.order, node.recipe, node.links, node.shape, node.watch = next_order(), recipe, links, shape, watch
     return node
+
+
+FREED: Any = object()  # stands in the slots of a node whose links are gone
+
+
+def node_class(op: Operation, slots: Sequence[str]) -> type[Node]:
+    """The nodes of one operation, with a slot for each link: one object an application, where links in a tuple make two,
+    and the garbage collector has half as many to visit."""
+
+    def links(node: Node) -> tuple[Any, ...] | None:
+        found = tuple([getattr(node, slot) for slot in slots])
+        return None if found[0] is FREED else found
+
+    def free(node: Node) -> None:
+        for slot in slots:
+            setattr(node, slot, FREED)
+
+    return type(f"{op.name}_node", (Node,), {"__slots__": tuple(slots), "links": property(links), "free": free})
+
+
+def freed(op: Operation) -> GraphError:
+    return GraphError(
+        f"backward through {op.name}, whose graph an earlier backward() has freed. "
+        "Pass retain_graph=True to the earlier call, or run the forward pass again."
+    )
 
 
 class Watch:
@@ -59,7 +95,7 @@ class Recipe:
     `captures` says the same to the recorder: an expression, and the arguments whose gradient needs it.
     """
 
-    __slots__ = ("captures", "carry", "lead", "op", "pull", "slots")
+    __slots__ = ("captures", "carry", "lead", "names", "node", "op", "pull", "slots")
 
     def __init__(self, op: Operation) -> None:
         self.op = op
@@ -79,7 +115,11 @@ class Recipe:
         if op.several:
             self.slots.append(("fact",))
             self.captures.append(("len(Y)", None))
-        self.pull, self.carry = _write_pullback(op, [*wanted, *(["outputs"] if op.several else [])])
+        kept = [*wanted, *(["outputs"] if op.several else [])]
+        parents = ["parents"] if op.list_argument else [f"p_{a}" for a in op.differentiable]
+        self.names = [*parents, *("v_" + k for k in kept)]  # of the node's slots, parents first
+        self.node = node_class(op, self.names)
+        self.pull, self.carry = _write_pullback(op, self.names)
 
     def parents(self, links: tuple[Any, ...]) -> tuple[Node | None, ...]:
         return links[0] if self.op.list_argument else links[: self.lead]
@@ -136,17 +176,17 @@ _STEP = """\
 """
 
 
-def _write_pullback(op: Operation, kept: list[str]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _write_pullback(op: Operation, links: list[str]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Two functions, written once an operation from its rules' names, as dataclasses write theirs.
 
     pull(xp, g, links) returns one contribution a parent, None for a parent that wants none;
-    carry(xp, g, links, arrived, nodes, pending, owned) is `pull` and `give` in one, without the loop.
+    carry(xp, g, node, retain, arrived, nodes, pending, owned) is `pull`, `give` and `free` in one, without the loop.
     """
     scope: dict[str, Any] = {
         "absent_as_none": absent_as_none, "unbroadcast": unbroadcast, "heappush": heappush, "give": give,
+        "op": op, "FREED": FREED, "freed": freed,
     }  # fmt: skip
-    leading = ["parents"] if op.list_argument else [f"p_{a}" for a in op.differentiable]
-    opening = [f"{', '.join([*leading, *('v_' + k for k in kept)])}, = links"]
+    opening = []
     if op.several:
         opening.append("g = absent_as_none(g, v_outputs)")
     if op.list_argument:
@@ -158,9 +198,16 @@ def _write_pullback(op: Operation, kept: list[str]) -> tuple[Callable[..., Any],
         passed = [n if n in ("xp", "g", "needed") else "v_" + n for n in names(rule)]
         call = inlined(rule, passed) or f"rule_{argument}({', '.join(passed)})"
         calls[argument] = f"g * {call}" if argument in op.slope else call
-    pull = [f"def pull_{op.name}(xp, g, links):", *(f"    {line}" for line in opening)]
+    pull = [
+        f"def pull_{op.name}(xp, g, links):",
+        f"    {', '.join(links)}, = links",
+        *(f"    {line}" for line in opening),
+    ]
     carry = [
-        f"def carry_{op.name}(xp, g, links, arrived, nodes, pending, owned):",
+        f"def carry_{op.name}(xp, g, node, retain, arrived, nodes, pending, owned):",
+        *(f"    {link} = node.{link}" for link in links),
+        f"    if {links[0]} is FREED: raise freed(op)",
+        f"    if not retain: {' = '.join(f'node.{link}' for link in links)} = FREED",
         *(f"    {line}" for line in opening),
     ]
     if op.list_argument:
@@ -245,10 +292,15 @@ class FullRecipe:
         named = zip(op.differentiable, parents, strict=True)
         return [None if parent is None else op.pull_argument(a, given, *kept) for a, parent in named]
 
-    def carry(self, xp: Any, g: Any, links: Any, arrived: Any, nodes: Any, pending: Any, owned: Any) -> None:
+    def carry(self, xp: Any, g: Any, node: Node, retain: bool, *sweep: Any) -> None:
+        links = node.links
+        if links is None:
+            raise freed(self.op)
+        if not retain:
+            node.free()
         for parent, part in zip(links[0], self.pull(xp, g, links), strict=True):
             if parent is not None:
-                give(xp, parent, part, arrived, nodes, pending, owned)
+                give(xp, parent, part, *sweep)
 
     def push(self, xp: Any, tangents: Sequence[Any], kept: Sequence[Any]) -> Any:
         """`tangents` is aligned with the parents; the operation wants them aligned with its arguments."""

@@ -78,31 +78,31 @@ def build_record(op: Operation) -> Callable[..., Any]:
     node = "None"
     if differentiable:
         recipe = Recipe(op)
-        scope["recipe"] = recipe
+        scope.update(recipe=recipe, Node=recipe.node)
         if op.list_argument:
             lines.append(f"    parents = tuple([t._node for t in {op.list_argument}])")
             lines.append("    if any(parents):")
-            parents, leading = "parents", "parents, "
+            parents, leading = "parents", ["parents"]
         else:
             for a in differentiable:
                 lines.append(f"    N_{a} = {a}._node" + (f" if {a} is not None else None" if a in op.optional else ""))
             everyone = [f"N_{a} is not None" for a in differentiable]
             lines.append(f"    if {' or '.join(everyone)}:")
-            leading = "".join(f"N_{a}, " for a in differentiable)
-            parents = f"({leading})"
+            leading = [f"N_{a}" for a in differentiable]
+            parents = f"({''.join(f'{link}, ' for link in leading)})"
         kept = []
         for expression, users in recipe.captures:
             if users is not None and not op.list_argument:
                 expression = f"{expression} if {' or '.join(f'N_{u} is not None' for u in users)} else None"
-            kept.append(f"({expression}), ")
+            kept.append(expression)
         lines += [
             "        if recording() != 1:",
             f"            return special(op, ({''.join(f'A_{a}, ' for a in args)}), Y, {options}, {parents})",
             "        node = new(Node)",
             "        node.order = next_order()",
             "        node.recipe = recipe",
-            f"        node.links = ({leading}{''.join(kept)})",
             "        node.watch = None",
+            *(f"        node.{slot} = {link}" for slot, link in zip(recipe.names, [*leading, *kept], strict=True)),
         ]
         if op.several:
             lines += ["        node.shape = len(Y)", "        return several(Y, node)"]
@@ -219,7 +219,7 @@ def explain(op: Operation, problem: Exception, tensors: Sequence[Any], options: 
         parts = [p for v in options.values() for p in (v if isinstance(v, tuple) else (v,))]
         devices = sorted({*devices, *(device_of(p) for p in parts if type(p) in spaces)})
     if len(devices) > 1:
-        return DeviceError(f"{call}: arguments are on {' and '.join(devices)}; move one with .to('{devices[0]}')")
+        return DeviceError(f"{call}: arguments are on {' and '.join(devices)}; move one with .to('{devices[-1]}')")
     if isinstance(problem, (ValueError, TypeError, IndexError, ZeroDivisionError)):
         reason = _disagreement(op, problem, [t.shape for t in found])
         if isinstance(problem, IndexError) or not reason:  # an index out of range is no matter of shapes

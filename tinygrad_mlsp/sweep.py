@@ -22,7 +22,7 @@ from typing import Any
 
 from .backend import space_of
 from .errors import GraphError
-from .recipe import PART, FullRecipe, Node, Watch, Wrap, give, next_order
+from .recipe import PART, FullRecipe, Node, Watch, Wrap, freed, give, next_order
 
 # Writes in place. A write notes the clock beside the root of the memory that it changed; a node made earlier
 # that saved a view of that memory is stale. Success pays one comparison a node, and only writers pay more.
@@ -55,11 +55,14 @@ def wrote(array: Any) -> None:
 
 
 def _check_unchanged(node: Node) -> None:
+    links = node.links
+    if links is None:
+        return  # freed, and refused for that
     if isinstance(node.recipe, FullRecipe):
-        _, arguments, y, _ = node.links
+        _, arguments, y, _ = links
         kept = [v for a in (*arguments, y) for v in (a if isinstance(a, (list, tuple)) else [a])]
     else:
-        kept = node.links[node.recipe.lead :]
+        kept = links[node.recipe.lead :]
     for value in kept:
         for array in value if isinstance(value, (list, tuple)) else [value]:
             entry = _writes.get(id(_root(array))) if hasattr(array, "dtype") and hasattr(array, "base") else None
@@ -135,18 +138,13 @@ def backward(
                 g = _call_hooks(xp, node.watch, g)
             if node.watch.keep and targets is None:
                 deliveries.append((node.watch, g))
-        recipe, links = node.recipe, node.links
+        recipe = node.recipe
         if wanted and key in wanted:
             wanted[key] = g
-        if links is None:
-            if recipe is None:
-                continue
-            raise GraphError(
-                f"backward through {recipe.op.name}, whose graph an earlier backward() has freed. "
-                "Pass retain_graph=True to the earlier call, or run the forward pass again."
-            )
+        if recipe is None:
+            continue
         if recipe is PART:
-            whole, place = links
+            whole, place = node.links
             if whole.order not in arrived:
                 arrived[whole.order] = {}
                 nodes[whole.order] = whole
@@ -157,8 +155,11 @@ def backward(
         if key > _last_write:
             _check_unchanged(node)
         if plain:
-            recipe.carry(xp, g, links, arrived, nodes, pending, owned)
+            recipe.carry(xp, g, node, retain, arrived, nodes, pending, owned)
         else:
+            links = node.links
+            if links is None:
+                raise freed(recipe.op)
             parents = recipe.parents(links)
             kept = links[recipe.lead :] if wrap is None else recipe.revive(node, wrap)
             if useful is not None:
@@ -168,8 +169,8 @@ def backward(
                     part = give(xp, parent, part, arrived, nodes, pending, owned)
                     if observer is not None:
                         observer.edge(node, parent, part, g)
-        if not retain:
-            node.links = None
+            if not retain:
+                node.free()
     g = part = links = kept = None  # so that a delivered array is known to be ours alone
     _deliver(xp, deliveries, wrap is not None)
     return [] if targets is None else [wanted[t.order] for t in targets]

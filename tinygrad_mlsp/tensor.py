@@ -374,11 +374,13 @@ def wrap(array: Any, node: Node | None) -> Tensor:
 
 
 def raw_index(index: Any) -> Any:
-    """An index with Tensors replaced by their arrays."""
+    """An index with Tensors replaced by their arrays, and lists, which their owner may change, by copies."""
     if isinstance(index, Tensor):
         return index._array
     if isinstance(index, tuple):
-        return tuple(raw_index(i) for i in index)
+        return tuple([raw_index(i) for i in index])
+    if isinstance(index, list):
+        return [raw_index(i) for i in index]
     return index
 
 

@@ -40,7 +40,7 @@ def number(x: float) -> str:
 
 def times(x: float) -> str:
     """× 0.244"""
-    return f"× {x:.3f}" if 0.1 <= x < 10 else f"× {number(x)}"
+    return f"×\N{NO-BREAK SPACE}{x:.3f}" if 0.1 <= x < 10 else f"×\N{NO-BREAK SPACE}{number(x)}"
 
 
 def power(x: float) -> str:
@@ -49,7 +49,7 @@ def power(x: float) -> str:
 
 
 def percent(x: float) -> str:
-    return f"{100 * x:.1f} %"
+    return f"{100 * x:.1f}\N{NO-BREAK SPACE}%"
 
 
 def several(names: Sequence[str]) -> str:
@@ -469,7 +469,7 @@ def page(
     settings: Settings, results: Sequence[Result], pictures: Mapping[str, Picture], graphs: Mapping[str, Picture],
     missing: str, about: str, command: str,
 ) -> str:  # fmt: skip
-    """The whole page. `missing` says why there are no pictures; `about` describes the data, `command` repeats it all."""
+    """The whole page. `missing` says why pictures are not there, `about` describes the data, `command` repeats it."""
     profiles = "".join(_figure(pictures[name], missing) for name in ("layers", "steps") if name in pictures)
     return f"""<!doctype html>
 <html lang="en">

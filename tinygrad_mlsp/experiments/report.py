@@ -20,9 +20,9 @@ from ..errors import MissingDependency
 from .page import MARK, Picture, page, percent
 from .vanishing import VANISHES, FileError, Result, Settings, folded
 
-OURS = re.compile(r"index\.html|(figures|gains|profiles|curves)\.csv|graphs/\w+\.(svg|dot)|plots/\w+\.(svg|png)")
-
-
+OURS = re.compile(
+    r"index\.html|(figures|gains|profiles|curves)\.csv|graphs/\w+\.(svg|dot)|plots/\w+\.(svg|png)"
+)  # files
 NODES = {False: 40, True: 14}  # in a drawing of the page, of a deep net, of a recurrent one
 
 
@@ -83,13 +83,10 @@ class Folder:
                 yield draft
                 if self.path.exists():
                     self.path.rename(older)
-                try:
-                    draft.rename(self.path)
-                except OSError:
-                    if older.exists():
-                        older.rename(self.path)
-                    raise
+                draft.rename(self.path)
             except BaseException:
+                if older.exists() and not self.path.exists():
+                    older.rename(self.path)
                 shutil.rmtree(draft, ignore_errors=True)
                 for folder in reversed(made):
                     if not any(folder.iterdir()):
@@ -123,9 +120,9 @@ def table(results: Sequence[Result]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]) for row in rows]
     note = (
-        "first, last: the gradient's norm before any training, |dL/dW| of the first and the last layer's "
-        "weights;\nof the RNN and the LSTM |dL/dh| at the first and the last time step. per layer: the factor from "
-        "one layer\n(time step) to the one before it. accuracy: on the test images, before and after training."
+        "first, last: the gradient's norm before any training, |dL/dW| of the first and the last layer's weights,\n"
+        "of the RNN and the LSTM |dL/dh| at the first and the last time step. per layer: the factor from one layer\n"
+        "or step to the one before it. accuracy: on the test images, before and after training."
     )
     return "\n".join([*lines, "", note])
 
@@ -135,29 +132,43 @@ def table(results: Sequence[Result]) -> str:
 
 def write_figures(results: Sequence[Result], folder: Path) -> None:
     """figures.csv, gains.csv, profiles.csv and curves.csv: every number with all its digits."""
-    _csv(folder / "figures.csv",
-         ["net", "gradient", "positions", "first_norm", "last_norm", "ratio", "factor_per_position",
-"ratio_last_update",
-          "ratio_smallest", "ratio_largest", "accuracy_before", "accuracy_after", "loss_last_epoch", "verdict",
-          "verdict_in_words"],
-         ([r.net, r.gradient, r.norms.shape[1], r.norms[0, 0], r.norms[0, -1], r.ratios[0], r.factor, r.ratios[-1],
-           min(r.ratios), max(r.ratios), r.accuracies[0], r.accuracies[-1], r.losses[-1] if r.losses else None,
-           r.verdict.word, r.verdict.sentence] for r in results))  # fmt: skip
-    _csv(folder / "gains.csv", ["net", "position", "norm_of_dL_dh", "gain_of_activation"],
-         ([r.net, i, norm, slope] for r in results
-          for i, (norm, slope) in enumerate(zip_longest(r.hidden, r.slopes), 1)))  # fmt: skip
-    _csv(folder / "profiles.csv", ["net", "gradient", "updates_made", "position", "norm"],
-         ([r.net, name, update, i, norm] for r in results for name, norms in r.profiles()
-          for update, profile in zip(r.updates, norms, strict=True) for i, norm in enumerate(profile, 1)))  # fmt: skip
-    _csv(folder / "curves.csv", ["net", "epoch", "training_loss", "test_accuracy"],
-         ([r.net, epoch, r.losses[epoch - 1] if epoch else None, accuracy]
-          for r in results for epoch, accuracy in enumerate(r.accuracies)))  # fmt: skip
+    figures = (
+        [
+            r.net, r.gradient, r.norms.shape[1], r.norms[0, 0], r.norms[0, -1], r.ratios[0], r.factor, r.ratios[-1],
+            min(r.ratios), max(r.ratios), r.accuracies[0], r.accuracies[-1], r.losses[-1] if r.losses else None,
+            r.verdict.word, r.verdict.sentence,
+        ]
+        for r in results
+    )  # fmt: skip
+    header = (
+        "net gradient positions first_norm last_norm ratio factor_per_position ratio_last_update ratio_smallest "
+        "ratio_largest accuracy_before accuracy_after loss_last_epoch verdict verdict_in_words"
+    )
+    _csv(folder / "figures.csv", header, figures)
+    gains = (
+        [r.net, i, norm, slope] for r in results for i, (norm, slope) in enumerate(zip_longest(r.hidden, r.slopes), 1)
+    )
+    _csv(folder / "gains.csv", "net position norm_of_dL_dh gain_of_activation", gains)
+    profiles = (
+        [r.net, gradient, update, i, norm]
+        for r in results
+        for gradient, measured in r.profiles()
+        for update, profile in zip(r.updates, measured, strict=True)
+        for i, norm in enumerate(profile, 1)
+    )
+    _csv(folder / "profiles.csv", "net gradient updates_made position norm", profiles)
+    curves = (
+        [r.net, epoch, r.losses[epoch - 1] if epoch else None, accuracy]
+        for r in results
+        for epoch, accuracy in enumerate(r.accuracies)
+    )
+    _csv(folder / "curves.csv", "net epoch training_loss test_accuracy", curves)
 
 
-def _csv(path: Path, header: list[str], rows: Iterable[Sequence[Any]]) -> None:
+def _csv(path: Path, header: str, rows: Iterable[Sequence[Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
+        writer.writerow(header.split())
         writer.writerows([repr(float(v)) if isinstance(v, float) else v for v in row] for row in rows)
 
 

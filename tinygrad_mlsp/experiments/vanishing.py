@@ -368,7 +368,7 @@ def arranged(graph: Graph, kind: str) -> Graph:
 
 
 def folded(graph: Graph, limit: int) -> Graph:
-    """The graph with so many nodes at most, and without a frame around ranges of time steps: it would cost the layout."""
+    """The graph with so many nodes at most; ranges of time steps go without a frame, which would spoil the layout."""
     drawn = graph.drawable(limit)
     return replace(drawn, nodes=tuple(replace(n, scope=()) if n.scope == ("time",) else n for n in drawn.nodes))
 
@@ -460,7 +460,7 @@ def draw(settings: Settings, path: str | os.PathLike[str], backward: bool = True
     whole = limit is None or os.fspath(path).lower().endswith(".dot")
     drawn = graph if whole else folded(graph, limit)  # type: ignore[arg-type]
     try:
-        drawn.save(path, limit=None)
+        drawn.save(path, limit=limit)
     except OSError as problem:
         raise FileError(f"cannot write {os.fspath(path)}: {problem.strerror or problem}") from problem
     less = f", folded to {len(drawn.nodes):,} nodes" if len(drawn.nodes) < len(graph.nodes) else ""

@@ -110,6 +110,7 @@ class Arena:
                 if parameter.dtype != self.dtype or parameter.device != self.device or parameter.shape != view.shape:
                     return True
                 view[...] = parameter._array
+                wrote(view)
                 parameter._array = view
         return False
 
