@@ -63,7 +63,8 @@ _numbers: dict[Any, Any] = {}
 
 def number(value: Any, dtype: Any, like: Any) -> Any:
     """A Python number as a 0-d array of `dtype` beside the array `like`; small tables of them are kept."""
-    key = (type(value), value, dtype, type(like), device_of(like))
+    kind = type(like)
+    key = (type(value), value, dtype, kind, None if kind is np.ndarray else device_of(like))
     found = _numbers.get(key) if value else None  # 0.0 and −0.0 are one key, so zeros are made anew
     if found is None:
         found = space_of(like).asarray(value, dtype=dtype)

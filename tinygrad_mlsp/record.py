@@ -31,7 +31,7 @@ def build_record(op: Operation) -> Callable[..., Any]:
     scope: dict[str, Any] = {
         "forward": op.forward, "op": op, "spaces": spaces, "Tensor": Tensor, "new": object.__new__, "Node": Node,
         "recording": _mode.get, "next_order": next_order, "retry": _retry, "explain": explain, "special": _special,
-        "several": _several, "wrap": wrap,
+        "several": _several, "wrap": wrap, "float64": np.dtype("float64"),
     }  # fmt: skip
     if op.options:
         for option, default in op.options.items():
@@ -109,6 +109,11 @@ def build_record(op: Operation) -> Callable[..., Any]:
         else:
             lines += ["        node.shape = Y.shape", "    else:", "        node = None"]
             node = "node"
+    if op.kind != "constant" and not op.several and "dtype" not in op.options:
+        # Of whole numbers NumPy makes float64, whatever the width of everything around; here they make the default.
+        lead = first if op.list_argument else f"A_{_joined(op)[0]}"
+        indent = "        " if differentiable else "    "
+        lines.append(f"{indent}if Y.dtype is float64 and {lead}.dtype.kind in 'iub': Y = Y.astype('float32')")
     if op.several:
         lines.append("    return tuple([wrap(y, None) for y in Y])")
     else:
@@ -147,6 +152,10 @@ def _joined(op: Operation) -> tuple[str, ...]:
 
 def _retry(op: Operation, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
     """Once more, after numbers and arrays have become Tensors and dtypes agree."""
+    if len(arguments) == 2 and _joined(op) == op.arguments:  # the commonest case, x * 2.0 or 2.0 * x, made short
+        for x, n, order in ((*arguments, 1), (*arguments[::-1], -1)):
+            if type(n) in (int, float) and isinstance(x, Tensor) and x._array.dtype.kind == "f":
+                return op.record(*(x, wrap(number(n, x._array.dtype, x._array), None))[::order], **options)
     flat: list[Any] = []
     for name, value in zip(op.arguments, arguments, strict=True):
         if name == op.list_argument:
