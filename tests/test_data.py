@@ -26,7 +26,11 @@ ORDERS = [[7, 4, 2, 6, 5, 0, 1, 3], [6, 7, 5, 1, 4, 3, 0, 2]]
 def test_digits_are_the_published_ones():
     d = data.digits(dtype=np.float64, flatten=False)
     assert (d.train_x.shape, d.test_x.shape, d.train_y.shape, d.test_y.shape) == (
-        (1297, 8, 8), (500, 8, 8), (1297,), (500,))
+        (1297, 8, 8),
+        (500, 8, 8),
+        (1297,),
+        (500,),
+    )
     assert np.bincount(np.r_[d.train_y, d.test_y]).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     # the split undone gives the file's order, and that order's bytes
     order = datasets.shuffled(1797, seed=1998)
@@ -154,7 +158,7 @@ def test_a_folder_that_is_not_there_is_an_error(small, tmp_path, monkeypatch, ho
 def test_a_missing_file_is_named(small, tmp_path):
     folder = put(tmp_path / "here", small)
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(DataError, match="expected t10k-labels-idx1-ubyte or .* found neither"):
+    with pytest.raises(DataError, match=r"expected t10k-labels-idx1-ubyte or .* found neither"):
         data.mnist(folder)
     with pytest.raises(DataError, match="download=True"):
         data.mnist(download=False)
@@ -252,7 +256,7 @@ def test_a_write_that_fails_half_way_leaves_nothing_behind(small, tmp_path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(DataError, match="cannot write .*No space left on device. Set XDG_CACHE_HOME"):
+        with pytest.raises(DataError, match=r"cannot write .*No space left on device. Set XDG_CACHE_HOME"):
             data.mnist()
     assert cached(tmp_path) == []
     (tmp_path / "cache").rename(tmp_path / "old")
@@ -291,8 +295,15 @@ def test_the_order_is_uniform():
 
 @pytest.mark.parametrize(
     ("n", "drop_last", "sizes"),
-    [(10, False, [4, 4, 2]), (10, True, [4, 4]), (8, False, [4, 4]), (8, True, [4, 4]), (3, False, [3]),
-     (0, False, []), (0, True, [])],
+    [
+        (10, False, [4, 4, 2]),
+        (10, True, [4, 4]),
+        (8, False, [4, 4]),
+        (8, True, [4, 4]),
+        (3, False, [3]),
+        (0, False, []),
+        (0, True, []),
+    ],
 )
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_sizes(n, drop_last, sizes, shuffle):
@@ -352,16 +363,28 @@ def test_a_pass_left_early_is_followed_by_a_whole_one():
 def test_the_state_of_another_loader_is_refused():
     x = np.arange(10)
     state = data.Loader(x, batch_size=3, seed=1).state_dict()
-    for other, name in [(data.Loader(x, batch_size=4, seed=1), "batch_size"), (data.Loader(x, batch_size=3), "seed"),
-                        (data.Loader(x[1:], batch_size=3, seed=1), "length")]:
+    for other, name in [
+        (data.Loader(x, batch_size=4, seed=1), "batch_size"),
+        (data.Loader(x, batch_size=3), "seed"),
+        (data.Loader(x[1:], batch_size=3, seed=1), "length"),
+    ]:
         with pytest.raises(OptionError, match=f"the saved {name} is .* make the loader with the saved one"):
             other.load_state_dict(state)
     with pytest.raises(OptionError, match="position must be an integer from 0 to 10, got 11"):
         data.Loader(x, batch_size=3, seed=1).load_state_dict(state | {"position": 11})
 
 
-@pytest.mark.parametrize("option", [{"batch_size": 0}, {"batch_size": 2.0}, {"batch_size": "3"}, {"seed": -1},
-                                    {"seed": None}, {"batch_size": 11, "drop_last": True}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"batch_size": 0},
+        {"batch_size": 2.0},
+        {"batch_size": "3"},
+        {"seed": -1},
+        {"seed": None},
+        {"batch_size": 11, "drop_last": True},
+    ],
+)
 def test_options_out_of_range(option):
     name, value = next(iter(option.items()))
     with pytest.raises(OptionError, match=f"{name} must be an integer .*, got {value!r}"):

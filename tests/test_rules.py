@@ -366,7 +366,7 @@ ERRORS: dict[str, tuple[Callable[[str], Any], Any, list[str]]] = {
     ),
     "linear, bias": (
         lambda d: tg.linear(zeros(2, 3, device=d), zeros(4, 3, device=d), zeros(5, device=d)), ShapeError,
-        ["bias has [5], weight gives 4"],
+        ["bias has shape (5,), weight gives (4,)"],
     ),
     "concat": (
         lambda d: tg.concat([zeros(2, 3, device=d), zeros(2, 2, device=d)]), ShapeError,

@@ -133,8 +133,10 @@ def _stored(place: Path, name: str, is_cache: bool, download: bool) -> NDArray[n
     if path is None:
         if is_cache and download:
             return _download(place, name)
-        raise DataError(f"mnist: expected {name} or {name}.gz in {place}, found neither. Put it there, name another "
-                        f"folder as folder= or in {_VARIABLE}, or leave both out for a download (download=True)")
+        raise DataError(
+            f"mnist: expected {name} or {name}.gz in {place}, found neither. Put it there, name another "
+            f"folder as folder= or in {_VARIABLE}, or leave both out for a download (download=True)"
+        )
     try:
         blob = path.read_bytes()
     except OSError as error:
@@ -152,13 +154,17 @@ def _verified(blob: bytes, name: str, where: str, remedy: str) -> NDArray[np.uin
         # one byte more than expected shows a file that is too long, without unpacking all of it
         raw = gzip.GzipFile(fileobj=io.BytesIO(blob)).read(size + 1) if blob[:2] == b"\x1f\x8b" else blob
     except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"mnist: {where} is damaged: expected gzip data that unpacks to {size:,} bytes, found "
-                        f"{len(blob):,} bytes that do not unpack ({error}). {remedy}") from error
+        raise DataError(
+            f"mnist: {where} is damaged: expected gzip data that unpacks to {size:,} bytes, found "
+            f"{len(blob):,} bytes that do not unpack ({error}). {remedy}"
+        ) from error
     found = hashlib.md5(raw, usedforsecurity=False).hexdigest()
     if found != md5:
         length = f"{len(raw):,}" if len(raw) <= size else f"more than {size:,}"
-        raise DataError(f"mnist: {where} is not the original {name}: expected {size:,} bytes with MD5 {md5} "
-                        f"(unpacked), found {length} bytes with MD5 {found}. {remedy}")
+        raise DataError(
+            f"mnist: {where} is not the original {name}: expected {size:,} bytes with MD5 {md5} "
+            f"(unpacked), found {length} bytes with MD5 {found}. {remedy}"
+        )
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
 
 
@@ -182,8 +188,10 @@ def _download(place: Path, name: str) -> NDArray[np.uint8]:
             _write(target, blob)
             return array
     reasons = "\n  ".join(failures)
-    raise DataError(f"mnist: expected {name}.gz from one of the mirrors, found\n  {reasons}\nTry again later, or fetch "
-                    f"the four files by other means and name their folder as folder= or in {_VARIABLE}")
+    raise DataError(
+        f"mnist: expected {name}.gz from one of the mirrors, found\n  {reasons}\nTry again later, or fetch "
+        f"the four files by other means and name their folder as folder= or in {_VARIABLE}"
+    )
 
 
 def _write(target: Path, blob: bytes) -> None:
@@ -196,5 +204,6 @@ def _write(target: Path, blob: bytes) -> None:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(f"mnist: cannot write {target}: {error.strerror}. Set XDG_CACHE_HOME to a folder that can be "
-                        "written") from error
+        raise DataError(
+            f"mnist: cannot write {target}: {error.strerror}. Set XDG_CACHE_HOME to a folder that can be written"
+        ) from error

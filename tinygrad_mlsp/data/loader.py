@@ -40,12 +40,15 @@ class Loader:
     ) -> None:
         self.arrays = tuple(a if hasattr(a, "shape") else np.asarray(a) for a in arrays)
         if not arrays or any(len(a.shape) == 0 for a in self.arrays):
-            raise ShapeError(f"Loader: needs one array or more with a first axis to divide into batches, got shapes "
-                             f"{[tuple(a.shape) for a in self.arrays]}")
+            raise ShapeError(
+                f"Loader: needs one array or more with a first axis to divide into batches, got shapes "
+                f"{[tuple(a.shape) for a in self.arrays]}"
+            )
         self.length: int = self.arrays[0].shape[0]
         if any(a.shape[0] != self.length for a in self.arrays):
-            raise ShapeError(f"Loader: arrays must be of one length along axis 0, got shapes "
-                             f"{[tuple(a.shape) for a in self.arrays]}")
+            raise ShapeError(
+                f"Loader: arrays must be of one length along axis 0, got shapes {[tuple(a.shape) for a in self.arrays]}"
+            )
         self.batch_size = _integer("batch_size", batch_size, 1, self.length if drop_last and self.length else None)
         self.seed = _integer("seed", seed, 0, 2**64 - 1)
         self.shuffle, self.drop_last = bool(shuffle), bool(drop_last)
@@ -87,15 +90,22 @@ class Loader:
         """
         for name, mine in self._options().items():
             if state.get(name) != mine:
-                raise OptionError(f"Loader.load_state_dict: the saved {name} is {state.get(name)}, this loader's is "
-                                  f"{mine}; make the loader with the saved one to resume in the same order")
+                raise OptionError(
+                    f"Loader.load_state_dict: the saved {name} is {state.get(name)}, this loader's is "
+                    f"{mine}; make the loader with the saved one to resume in the same order"
+                )
         self.epoch = _integer("epoch", state.get("epoch"), 0)
         self.position = _integer("position", state.get("position"), 0, self.length)
         self._resume = True
 
     def _options(self) -> dict[str, int | bool]:
-        return {"length": self.length, "batch_size": self.batch_size, "shuffle": self.shuffle, "seed": self.seed,
-                "drop_last": self.drop_last}
+        return {
+            "length": self.length,
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "seed": self.seed,
+            "drop_last": self.drop_last,
+        }
 
 
 def _integer(name: str, value: Any, low: int, high: int | None = None) -> int:

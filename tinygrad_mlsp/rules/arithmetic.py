@@ -253,11 +253,14 @@ conj.adjoints(x=lambda xp, g: xp.conj(g))
 def _flat(name, doc, *arguments):
     """A function of one or two arguments without slope, passed through to the namespace."""
     if len(arguments) == 1:
+
         def forward(xp, x):
             return getattr(xp, name)(x)
     else:
+
         def forward(xp, a, b):
             return getattr(xp, name)(a, b)
+
     forward.__name__, forward.__doc__ = name, doc
     return constant(forward)
 

@@ -255,9 +255,7 @@ def leaky_relu(xp, x, *, negative_slope=0.01):
     return xp.where(x > 0, x, negative_slope * x)
 
 
-leaky_relu.slopes(
-    x=lambda xp, x, negative_slope: xp.where(x > 0, xp.ones_like(x), negative_slope)
-).at_kink("a at 0")
+leaky_relu.slopes(x=lambda xp, x, negative_slope: xp.where(x > 0, xp.ones_like(x), negative_slope)).at_kink("a at 0")
 
 
 @elementwise

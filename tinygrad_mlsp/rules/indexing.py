@@ -30,9 +30,7 @@ def take(xp, x, indices, *, axis):
 
 
 take.adjoints(
-    x=lambda xp, g, indices, x_shape, axis: xp.scatter(
-        g, (slice(None),) * (axis % len(x_shape)) + (indices,), x_shape
-    )
+    x=lambda xp, g, indices, x_shape, axis: xp.scatter(g, (slice(None),) * (axis % len(x_shape)) + (indices,), x_shape)
 )
 
 
@@ -42,9 +40,7 @@ def take_along_axis(xp, x, indices, *, axis=-1):
     return xp.take_along_axis(x, indices, axis=axis)
 
 
-take_along_axis.adjoints(
-    x=lambda xp, g, indices, x_shape, axis: xp.scatter_along_axis(g, indices, x_shape, axis)
-)
+take_along_axis.adjoints(x=lambda xp, g, indices, x_shape, axis: xp.scatter_along_axis(g, indices, x_shape, axis))
 
 
 @linear
@@ -62,4 +58,7 @@ def where(xp, condition, a, b):
     return xp.where(condition, a, b)
 
 
-where.adjoints(a=lambda xp, g, condition: xp.where(condition, g, 0), b=lambda xp, g, condition: xp.where(condition, 0, g))
+where.adjoints(
+    a=lambda xp, g, condition: xp.where(condition, g, 0),
+    b=lambda xp, g, condition: xp.where(condition, 0, g),
+)

@@ -9,7 +9,7 @@ from ..op import general, multilinear
 
 @multilinear
 def matmul(xp, a, b):
-    """y = a b     a: [..., n, k]   b: [..., k, m]   y: [..., n, m]; a vector is a row on the left, a column on the right
+    """y = a b     a: [..., n, k]   b: [..., k, m]   y: [..., n, m]; a vector is a row left, a column right
 
     ā = ȳ bᵀ     b̄ = aᵀ ȳ
     """
@@ -41,7 +41,9 @@ def _inner(a, b):
     if not a or not b:
         return "a 0-d tensor has no matrix product; use *"
     k, k2 = a[-1], b[-2] if len(b) > 1 else b[0]
-    return f"the inner dimensions disagree: {k} against {k2}" if k != k2 else f"the batches {a[:-2]} and {b[:-2]} disagree"
+    if k != k2:
+        return f"the inner dimensions disagree: {k} against {k2}"
+    return f"the batches {a[:-2]} and {b[:-2]} disagree"
 
 
 matmul.adjoints(a=_matmul_a, b=_matmul_b).on_failure(_inner)
@@ -74,10 +76,17 @@ linear.tangents(
     weight=lambda xp, t, x: xp.matmul(x, xp.matrix_transpose(t)),
     bias=lambda t: t,
 )
-linear.on_failure(
-    lambda x, w, *b: f"x has {x[-1] if x else 'no'} features in its last dimension, weight takes {w[-1] if w else 'none'}"
-    + (f"; bias has {list(b[0])}, weight gives {w[0]}" if b and w else "")
-)
+
+
+def _features(x, w, *b):
+    if not x or len(w) != 2:
+        return "x needs at least one dimension, weight two [out, in]"
+    if b and b[0] != w[:1]:
+        return f"bias has shape {b[0]}, weight gives {w[:1]}"
+    return f"x has {x[-1]} features in its last dimension, weight takes {w[-1]}"
+
+
+linear.on_failure(_features)
 
 
 @multilinear

@@ -23,11 +23,15 @@ def _towards_target(xp, g, logits, target):
 
 cross_entropy.adjoints(logits=_towards_target)
 cross_entropy.tangents(
-    logits=lambda xp, t, logits, target: xp.sum(xp.softmax(logits, axis=-1) * t, axis=-1)
-    - xp.squeeze(xp.take_along_axis(t, xp.expand_dims(target, -1), axis=-1), -1)
+    logits=lambda xp, t, logits, target: (
+        xp.sum(xp.softmax(logits, axis=-1) * t, axis=-1)
+        - xp.squeeze(xp.take_along_axis(t, xp.expand_dims(target, -1), axis=-1), -1)
+    )
 )
 cross_entropy.on_failure(
-    lambda x, t: f"logits of shape {x} want a target of shape {x[:-1]} with classes 0 to {x[-1] - 1 if x else '?'}, got {t}"
+    lambda x, t: (
+        f"logits of shape {x} want a target of shape {x[:-1]} with classes 0 to {x[-1] - 1 if x else '?'}, got {t}"
+    )
 )
 
 

@@ -23,7 +23,8 @@ def count(shape: tuple[int, ...], axis: Any) -> int:
 
 def expand(xp: Any, g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
     """g with the reduced axes put back, of length one."""
-    return g if keepdims else xp.reshape(g, tuple(1 if a in axes_of(axis, len(shape)) else n for a, n in enumerate(shape)))
+    folded = axes_of(axis, len(shape))
+    return g if keepdims else xp.reshape(g, tuple(1 if a in folded else n for a, n in enumerate(shape)))
 
 
 def spread(xp: Any, g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
@@ -190,7 +191,8 @@ def logsumexp(xp, x, *, axis=None, keepdims=False):
     top = xp.max(x, axis=axis, keepdims=True)
     total = xp.sum(xp.exp(x - xp.where(xp.isfinite(top), top, 0)), axis=axis, keepdims=True)
     y = xp.log(total + (total == 0)) + xp.where(xp.isfinite(top) | (total == 0), top, 0)  # total is 0 where all are −∞
-    return y if keepdims else xp.reshape(y, tuple(n for a, n in enumerate(x.shape) if a not in axes_of(axis, len(x.shape))))
+    folded = axes_of(axis, len(x.shape))
+    return y if keepdims else xp.reshape(y, tuple(n for a, n in enumerate(x.shape) if a not in folded))
 
 
 def _share(xp, x, y, axis, keepdims):
