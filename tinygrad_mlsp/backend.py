@@ -33,6 +33,8 @@ class Space:
     Everything is an ordinary attribute, so `xp.tanh` costs one dictionary access.
     """
 
+    minimum: Any  # the module's own, as all that is not below
+
     def __init__(self, module: Any, special: str, name: str) -> None:
         self.module, self.special, self.name = module, special, name
         self.ndarray = module.ndarray
@@ -140,13 +142,21 @@ class Space:
     def scatter_along_axis(self, g: Any, indices: Any, shape: tuple[int, ...], axis: int) -> Any:
         """Zeros of `shape` with g added along the axis: the adjoint of `take_along_axis`."""
         axis %= len(shape)
-        # Along the other axes every entry goes back to its own place; where x was broadcast, to the only one.
-        place = self.module.arange
-        where = tuple(
-            indices if i == axis else 0 if n == 1 else place(n).reshape((-1,) + (1,) * (len(shape) - i - 1))
+        out, where = self.module.zeros(shape, dtype=g.dtype), self.along_axis(indices, shape, axis)
+        if (*indices.shape[:axis], 1, *indices.shape[axis + 1 :]) == (*shape[:axis], indices.shape[axis], *shape[axis + 1 :]):
+            out[where] = g  # one a row: nothing is named twice
+        else:
+            self.add_at(out, where, g)
+        return out
+
+    def along_axis(self, indices: Any, shape: tuple[int, ...], axis: int) -> tuple[Any, ...]:
+        """The index of x[indices] along one axis, row by row: along the others every entry stays in its own place, and
+        where x is broadcast, in the only one."""
+        place, ndim = self.module.arange, len(shape)
+        return tuple([
+            indices if i == axis else 0 if n == 1 else place(n).reshape((-1,) + (1,) * (ndim - i - 1))
             for i, n in enumerate(shape)
-        )
-        return self.scatter(g, where, shape)
+        ])  # fmt: skip
 
 
 _EXPONENT = {2: 11, 4: 88, 8: 709}  # e to this is finite in a float of so many bytes
@@ -189,13 +199,13 @@ class NumpySpace(Space):
 
     # Against a number these two are not vectorized, and take four times as long as against an array.
 
-    def maximum(self, a: Any, b: Any) -> Any:
+    def maximum(self, a: Any, b: Any, out: Any = None) -> Any:
         row = b.__class__ is int and a.ndim and a.shape[-1] < 65536 and a.dtype.kind == "f"
-        return np.maximum(a, _row(b, a.shape[-1], a.dtype) if row else b)
+        return np.maximum(a, _row(b, a.shape[-1], a.dtype) if row else b, out)
 
-    def minimum(self, a: Any, b: Any) -> Any:
+    def minimum(self, a: Any, b: Any, out: Any = None) -> Any:
         row = b.__class__ is int and a.ndim and a.shape[-1] < 65536 and a.dtype.kind == "f"
-        return np.minimum(a, _row(b, a.shape[-1], a.dtype) if row else b)
+        return np.minimum(a, _row(b, a.shape[-1], a.dtype) if row else b, out)
 
     def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         if axis == (0,) and not keepdims and x.ndim == 2 and x.size < 65536 and x.dtype.char in "fd":
@@ -215,6 +225,16 @@ class NumpySpace(Space):
 
     def matmul(self, a: Any, b: Any) -> Any:
         return np.dot(a, b) if a.ndim == 2 == b.ndim and len(a) <= 64 else np.matmul(a, b)
+
+    def take_along_axis(self, x: Any, indices: Any, axis: int = -1) -> Any:
+        if indices.ndim != x.ndim or indices.dtype.kind not in "iu":
+            return np.take_along_axis(x, indices, axis=axis)
+        return x[self.along_axis(indices, x.shape, axis % x.ndim)]
+
+    def broadcast_to(self, x: Any, shape: Any) -> Any:
+        if x.ndim:
+            return np.broadcast_to(x, shape)
+        return np.nditer(x, ["multi_index", "zerosize_ok"], ["readonly"], itershape=shape).itviews[0]  # its core
 
     def matrix_transpose(self, x: Any) -> Any:
         return x.mT

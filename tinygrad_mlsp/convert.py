@@ -67,7 +67,10 @@ def number(value: Any, dtype: Any, like: Any) -> Any:
     key = (type(value), value, dtype, kind, None if kind is np.ndarray else device_of(like))
     found = _numbers.get(key) if value else None  # 0.0 and −0.0 are one key, so zeros are made anew
     if found is None:
-        found = space_of(like).asarray(value, dtype=dtype)
+        try:
+            found = space_of(like).asarray(value, dtype=dtype)
+        except OverflowError as problem:
+            raise DTypeError(f"the number {value} does not fit a tensor of dtype {dtype}; use astype first") from problem
         if len(_numbers) >= 1024:
             _numbers.clear()
         if value:

@@ -119,6 +119,12 @@ def empty_like(x: Any, dtype: Any = None) -> Tensor:
 # Compositions
 
 
+def astype(x: Any, dtype: Any) -> Tensor:
+    """y = x in another dtype. No gradient goes through whole numbers and truths."""
+    x = asarray(x)
+    return record_of("astype")(x if np.dtype(dtype).kind in "fc" else x.detach(), dtype)
+
+
 def einsum(equation: str, *arrays: Any) -> Tensor:
     """y = the products of the arrays summed as the equation says.
 
@@ -212,7 +218,7 @@ def _operators() -> None:
     Tensor.__rpow__ = _reflected("pow")
     methods = """
         sum mean var std max min prod logsumexp softmax log_softmax argmax argmin any all
-        exp log sqrt square tanh sigmoid relu abs conj squeeze clip astype
+        exp log sqrt square tanh sigmoid relu abs conj squeeze clip
     """
     for name in methods.split():
         setattr(Tensor, name, record_of(name))
@@ -231,6 +237,7 @@ def _transpose(x: Tensor, *axes: int) -> Tensor:
 
 
 _operators()
+Tensor.astype = astype
 Tensor.reshape = _reshape
 Tensor.transpose = _transpose
 Tensor.flatten = lambda x: _reshape(x, -1)

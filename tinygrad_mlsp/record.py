@@ -31,7 +31,7 @@ def build_record(op: Operation) -> Callable[..., Any]:
     scope: dict[str, Any] = {
         "forward": op.forward, "op": op, "spaces": spaces, "Tensor": Tensor, "new": object.__new__, "Node": Node,
         "recording": _mode.get, "next_order": next_order, "retry": _retry, "explain": explain, "special": _special,
-        "several": _several, "wrap": wrap, "float64": np.dtype("float64"),
+        "several": _several, "wrap": wrap, "float64": np.dtype("float64"), "generic": np.generic,
     }  # fmt: skip
     if op.options:
         for option, default in op.options.items():
@@ -40,7 +40,11 @@ def build_record(op: Operation) -> Callable[..., Any]:
     options = "{" + ", ".join(f"'{o}': {o}" for o in op.options) + "}"
     tensors = "(" + "".join(f"{a}, " for a in args) + ")"
     again = f"return retry(op, {tensors}, {options})"
-    lines = [f"def {op.name}({', '.join(signature)}):", "    try:"]
+    lines = [f"def {op.name}({', '.join(signature)}):"]
+    for option, default in op.options.items():
+        if type(default) in (int, float):  # a NumPy number would widen what it meets
+            lines.append(f"    if isinstance({option}, generic): {option} = {option}.item()")
+    lines.append("    try:")
     for a in args:
         if a == op.list_argument:
             lines.append(f"        A_{a} = [t._array for t in {a}]")

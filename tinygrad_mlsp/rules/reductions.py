@@ -57,6 +57,12 @@ def max_one(n: float) -> float:
     return n if n > 0 else 1
 
 
+def _real(x: Any) -> Any:
+    if x.dtype.kind == "c":
+        raise TypeError("complex numbers have no order and no variance here; take their abs, real or imag first")
+    return x
+
+
 def _centred(xp: Any, x: Any, axis: Any) -> Any:
     return x - xp.mean(x, axis=axis, keepdims=True)
 
@@ -64,7 +70,7 @@ def _centred(xp: Any, x: Any, axis: Any) -> Any:
 @general
 def var(xp, x, *, axis=None, correction=0, keepdims=False):
     """y = Σ (x − x̄)² / (n − correction)     ∂y/∂x = 2 (x − x̄)/(n − correction)"""
-    d = _centred(xp, x, axis)
+    d = _centred(xp, _real(x), axis)
     return xp.sum(d * d, axis=axis, keepdims=keepdims) / max_one(count(x.shape, axis) - correction)
 
 
@@ -87,7 +93,7 @@ var.tangents(
 @general
 def std(xp, x, *, axis=None, correction=0, keepdims=False):
     """y = √var     ∂y/∂x = (x − x̄)/((n − correction) y)"""
-    d = _centred(xp, x, axis)
+    d = _centred(xp, _real(x), axis)
     return xp.sqrt(xp.sum(d * d, axis=axis, keepdims=keepdims) / max_one(count(x.shape, axis) - correction))
 
 
@@ -118,13 +124,13 @@ def _winners(xp, x, y, axis, keepdims):
 @general
 def max(xp, x, *, axis=None, keepdims=False):
     """y = the largest entry     ∂y/∂x = 1 there, 0 elsewhere"""
-    return xp.max(x, axis=axis, keepdims=keepdims)
+    return xp.max(_real(x), axis=axis, keepdims=keepdims)
 
 
 @general
 def min(xp, x, *, axis=None, keepdims=False):
     """y = the smallest entry     ∂y/∂x = 1 there, 0 elsewhere"""
-    return xp.min(x, axis=axis, keepdims=keepdims)
+    return xp.min(_real(x), axis=axis, keepdims=keepdims)
 
 
 for _extreme in (max, min):

@@ -93,7 +93,8 @@ class Trace:
         self._stack.append(name)
         try:
             *path, last = inside.split(".")
-            with self._scope(*path, f"{last} {type(module).__name__}".strip()):
+            kind = "" if last and any(True for _ in module.children()) else type(module).__name__
+            with self._scope(*path, f"{last} {kind}".strip()):
                 yield
         finally:
             self._stack.pop()
