@@ -201,11 +201,11 @@ class NumpySpace(Space):
 
     def maximum(self, a: Any, b: Any, out: Any = None) -> Any:
         row = b.__class__ is int and a.ndim and a.shape[-1] < 65536 and a.dtype.kind == "f"
-        return np.maximum(a, _row(b, a.shape[-1], a.dtype) if row else b, out)
+        return np.maximum(a, _row(b, a.shape[-1], a.dtype) if row else b, out=out)
 
     def minimum(self, a: Any, b: Any, out: Any = None) -> Any:
         row = b.__class__ is int and a.ndim and a.shape[-1] < 65536 and a.dtype.kind == "f"
-        return np.minimum(a, _row(b, a.shape[-1], a.dtype) if row else b, out)
+        return np.minimum(a, _row(b, a.shape[-1], a.dtype) if row else b, out=out)
 
     def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         if axis == (0,) and not keepdims and x.ndim == 2 and x.size < 65536 and x.dtype.char in "fd":

@@ -156,6 +156,8 @@ def _capture(op: Operation, need: str) -> tuple[str, tuple[Any, ...]]:
     return f"A_{argument}.{fact}", ("fact",)
 
 
+# `give`, written out to save its call at every edge; tests hold that recording for backward and recording
+# everything, which calls `give`, agree to the last bit.
 _GIVE = """\
         key = p_{argument}.order
         if key not in arrived:
