@@ -13,7 +13,7 @@ import pytest
 from support import holds, maker
 
 import tinygrad_mlsp as tg
-from tinygrad_mlsp import models, nn
+from tinygrad_mlsp import models, nn, viz
 from tinygrad_mlsp.errors import DeviceError, DTypeError, Error, GraphError, IndexingError, OptionError, ShapeError
 from tinygrad_mlsp.nn import functional as F
 from tinygrad_mlsp.nn import init
@@ -941,3 +941,56 @@ def test_sequence_classifiers_show_their_states(kind: str, device: str) -> None:
 def test_errors_are_the_librarys_own() -> None:
     with pytest.raises(Error):
         nn.Linear(2, 2)(tg.ones((1, 3)))
+
+
+# What is refused, and how it is said
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: nn.Linear(3.5, 2), "Linear: in_features must be a whole number of 0 or more, got 3.5"),
+        (lambda: nn.Linear(2, -1), "Linear: out_features must be a whole number of 0 or more, got -1"),
+        (lambda: nn.Linear("a", 2), "in_features.*'a'"),
+        (lambda: nn.LSTM("a", 4), "LSTM: input_size.*'a'"),
+        (lambda: nn.RNN(2, 3, num_layers=1.5), "RNN: num_layers.*1 or more, got 1.5"),
+        (lambda: nn.Highway(3.5), "Highway: features.*3.5"),
+        (lambda: nn.DenseBlock(2, 1.5, 1), "DenseBlock: growth.*1.5"),
+        (lambda: nn.BatchNorm1d(-1), "BatchNorm1d: num_features.*-1"),
+        (lambda: nn.Dropout("a"), "probability from 0 to 1, got 'a'"),
+        (lambda: nn.Linear(2, 2).load_state_dict(None), "Linear.load_state_dict: wants what state_dict.* got NoneType"),
+    ],
+)
+def test_wrong_sizes_are_named(make: Any, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss, F.mse_loss, F.binary_cross_entropy_with_logits])
+@pytest.mark.parametrize("wrong", ["a", None])
+def test_a_target_that_is_no_number_is_named(loss: Any, wrong: Any) -> None:
+    with pytest.raises(DTypeError, match=f"{loss.__name__}: the target must be"):
+        loss(tg.ones((2, 3)), wrong)
+
+
+def test_weights_may_be_lists(device: str) -> None:
+    x, y = maker(device)(draw(0, 4, 3)), tg.Tensor([0, 2, 1, 1], device=device)
+    for weight in ([1, 2, 3], [1.0, 2.0, 3.0]):
+        expected = F.cross_entropy(x, y, tg.Tensor([1.0, 2.0, 3.0], dtype=x.dtype, device=device))
+        for given in (F.cross_entropy(x, y, weight), nn.CrossEntropyLoss(weight).to(device)(x, y)):
+            holds(given, expected.numpy(), tolerance=1e-6)
+    with pytest.raises(DTypeError, match="cross_entropy: the weight must be"):
+        F.cross_entropy(x, y, "a")
+
+
+def test_the_layers_of_a_dense_block_have_an_activation_each() -> None:
+    block = nn.DenseBlock(3, 2, 3)
+    with viz.trace(block) as seen:
+        block(tg.ones((4, 3))).sum().backward()
+    graph = seen.graph()
+    scopes = [node.scope for node in graph.nodes if node.op == "relu"]
+    assert len(set(scopes)) == 3
+    folded = graph.collapsed(depth=1)
+    place = {node.id: i for i, node in enumerate(n for n in folded.nodes if n.kind in ("operation", "group"))}
+    between = [e for e in folded.edges if e.source in place and e.target in place]
+    assert between and all(place[e.source] < place[e.target] for e in between)

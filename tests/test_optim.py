@@ -191,7 +191,9 @@ def test_state_has_pytorchs_form(device: str) -> None:
     momentum = optim.SGD([nn.Parameter([1.0], device=device)], 0.1, 0.9)
     theirs = {
         "state": {0: {"momentum_buffer": np.array([2.0])}},
-        "param_groups": [{"lr": 0.3, "momentum": 0.5, "params": [0], "foreach": None}],
+        "param_groups": [
+            {**momentum.state_dict()["param_groups"][0], "lr": 0.3, "momentum": 0.5, "params": [0], "foreach": None}
+        ],
     }
     momentum.load_state_dict(theirs)
     p = momentum.param_groups[0]["params"][0]
@@ -239,7 +241,7 @@ def test_loading_what_does_not_fit_changes_nothing(device: str) -> None:
         optimizer.load_state_dict(wrong_shape)
     with pytest.raises(OptionError, match="no state 'momentum_buffer'"):
         optimizer.load_state_dict(wrong_name)
-    with pytest.raises(OptionError, match="lr must not be negative"):
+    with pytest.raises(OptionError, match="lr must be a finite number"):
         optimizer.load_state_dict(wrong_option)
     with pytest.raises(OptionError, match=r"groups of \[1\] parameters were saved, these are groups of \[2\]"):
         optimizer.load_state_dict(optim.Adam([nn.Parameter([1.0])]).state_dict())
@@ -412,10 +414,10 @@ def test_closure_and_a_whole_minimization(device: str) -> None:
 def test_wrong_arguments_are_named() -> None:
     p = nn.Parameter([1.0])
     for make, message in (
-        (lambda: optim.SGD([p], lr=-1), "SGD: lr must not be negative, got -1"),
+        (lambda: optim.SGD([p], lr=-1), "SGD: lr must be a finite number of 0 or more, got -1"),
         (lambda: optim.SGD([p], nesterov=True), "nesterov wants a momentum"),
         (lambda: optim.Adam([p], betas=(0.9, 1.0)), "betas are two numbers"),
-        (lambda: optim.Adam([p], eps=math.nan), "eps must not be negative, got nan"),
+        (lambda: optim.Adam([p], eps=math.nan), "eps must be a finite number of 0 or more, got nan"),
         (lambda: optim.Adam([]), "got no parameters"),
         (lambda: optim.Adam(p), "not one Tensor"),
         (lambda: optim.Adam([p, p]), r"shape \[1\] is given twice"),
@@ -432,3 +434,29 @@ def test_wrong_arguments_are_named() -> None:
         base = optim.Optimizer([p], {"lr": 0.1})
         p.grad = [1.0]
         base.step()
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda p: optim.SGD(p, lr=math.inf), "lr.*got inf"),
+        (lambda p: optim.SGD(p, lr=math.nan), "lr.*got nan"),
+        (lambda p: optim.SGD(p, lr="a"), "lr.*got 'a'"),
+        (lambda p: optim.Adam(p, betas=0.9), "betas are two numbers.*got 0.9"),
+        (lambda p: optim.SGD(nn.Linear(2, 2)), "got a module, Linear; pass model.parameters()"),
+        (lambda p: optim.SGD(3), "not 3"),
+        (lambda p: optim.SGD(p).load_state_dict({}), r"SGD.load_state_dict.*'param_groups', got the keys \[\]"),
+        (lambda p: optim.Adam(p).load_state_dict(None), "Adam.load_state_dict.*got NoneType"),
+        (lambda p: optim.Adam(p).load_state_dict(optim.SGD(p).state_dict()), "lack betas, eps, amsgrad"),
+        (lambda p: optim.SGD(p).load_state_dict(optim.Adam(p).state_dict()), "lack momentum, dampening, nesterov"),
+    ],
+)
+def test_wrong_options_and_states_are_named(make: Any, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        make([nn.Parameter([1.0])])
+
+
+def test_a_tensor_without_gradient_is_refused_a_frozen_parameter_is_not() -> None:
+    with pytest.raises(GraphError, match="wants no gradient"):
+        optim.SGD([tg.ones(2)])
+    assert optim.SGD([nn.Parameter([1.0], requires_grad=False)])

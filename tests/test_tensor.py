@@ -77,7 +77,8 @@ def test_construction_from_tensors(make: Make, leaf: Make) -> None:
     assert not again.requires_grad, "a new Tensor is outside the graph"
     holds(again, [2.0, 4.0])
     assert again.device == x.device
-    holds(make([x[0], x[1] * 3]), [1.0, 6.0], "float32")
+    with pytest.raises(GraphError, match=r"tg\.stack"):
+        make([x[0], x[1] * 3])
 
 
 def test_an_array_on_the_same_device_is_shared_and_tensor_copies(device: str, make: Make) -> None:
@@ -339,9 +340,12 @@ def test_comparison(compare: Any, leaf: Make) -> None:
 
 @pytest.mark.parametrize("other", [None, "a", {}, object, b"x", {1}])
 def test_an_operand_that_is_no_number_is_refused_by_type(other: Any, make: Make) -> None:
-    for operate in (operator.add, operator.mul, operator.eq, operator.lt, operator.matmul):
-        with pytest.raises(DTypeError, match=r"None|not (str|dict|type|bytes|set)"):
+    for operate in (operator.add, operator.mul, operator.lt, operator.matmul):
+        with pytest.raises(TypeError):
             operate(make([1.0]), other)
+    for operation in (tg.add, tg.multiply, tg.equal):
+        with pytest.raises(DTypeError, match=r"None|not (str|dict|type|bytes|set)"):
+            operation(make([1.0]), other)
     with pytest.raises(DTypeError, match="concat"):
         tg.concat([make([1.0]), other])
     with pytest.raises(DTypeError, match="list of tensors"):

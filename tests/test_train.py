@@ -14,7 +14,7 @@ import pytest
 import tinygrad_mlsp as tg
 from tinygrad_mlsp import nn, optim
 from tinygrad_mlsp.data import Loader
-from tinygrad_mlsp.errors import OptionError
+from tinygrad_mlsp.errors import OptionError, ShapeError
 from tinygrad_mlsp.nn import functional as F
 from tinygrad_mlsp.random import Generator
 from tinygrad_mlsp.train import Callback, History, State, accuracy, fit
@@ -211,3 +211,25 @@ def test_wrong_options(device: str) -> None:
     with pytest.raises(OptionError, match="no batches"):
         fit(model, F.cross_entropy, optimizer, [], progress=False)
     assert fit(model, F.cross_entropy, optimizer, loader, 0, progress=False).loss == []
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"epochs": "a"}, "epochs must be a whole number of 0 or more, got 'a'"),
+        ({"epochs": 1.5}, "epochs.*got 1.5"),
+        ({"loader": 3}, "the loader gives batches.*got 3"),
+        ({"loader": Loader(np.ones((4, 2), np.float32))}, "a batch needs inputs and a target.*got 1 array"),
+        ({"loader": [3]}, "a batch needs inputs and a target.*got int"),
+    ],
+)
+def test_what_cannot_be_trained_with_is_named(given: dict[str, Any], message: str) -> None:
+    model, optimizer, loader, *_ = problem("cpu")
+    with pytest.raises(OptionError, match=message):
+        fit(model, F.cross_entropy, optimizer, **{"loader": loader, "progress": False, **given})
+
+
+@pytest.mark.parametrize("x, target", [((2, 3), (2, 1)), ((2, 3), (3,)), ((2, 1, 3), (2,))])
+def test_accuracy_does_not_broadcast(x: Any, target: Any) -> None:
+    with pytest.raises(ShapeError, match="accuracy"):
+        accuracy(nn.Identity(), tg.ones(x), tg.zeros(target))

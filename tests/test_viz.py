@@ -12,8 +12,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tinygrad_mlsp.errors import Error, MissingDependency, OptionError
-from tinygrad_mlsp.viz import dot, layout
+from tinygrad_mlsp.errors import DTypeError, Error, MissingDependency, OptionError
+from tinygrad_mlsp.viz import dot, graph_of, layout
 from tinygrad_mlsp.viz.graph import Edge, Graph, Node
 
 HOSTILE = ['say "a"', "back\\slash\\n\\l", "<b>x</b>", "<i>", "&amp; & &lt;", "{a|b}", "line\nbreak", "日本語",
@@ -472,11 +472,11 @@ class TestFiles:
     def test_without_an_engine_the_dot_text_is_written_and_both_are_named(self, no_engine, tmp_path, format):
         with pytest.raises(MissingDependency) as caught:
             net().save(tmp_path / f"net.{format}")
-        for word in ("`dot`", "tinygrad-mlsp[viz]", str(tmp_path / "net.dot")):
+        for word in ("`dot`", "tinygrad_mlsp[viz]", str(tmp_path / "net.dot")):
             assert word in str(caught.value)
         assert [file.name for file in tmp_path.iterdir()] == ["net.dot"]
         assert len(parsed((tmp_path / "net.dot").read_text(encoding="utf-8"))[0]) == len(net().nodes)
-        with pytest.raises(MissingDependency, match="tinygrad-mlsp"):
+        with pytest.raises(MissingDependency, match="tinygrad_mlsp"):
             net().svg()
 
     def test_png_needs_dot_even_with_the_extra(self, webassembly, tmp_path):
@@ -509,7 +509,7 @@ class TestFiles:
         assert file.read_text() == "before" and [f.name for f in tmp_path.iterdir()] == ["net.dot"]
 
     def test_missing_folder(self, tmp_path):
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(OptionError, match="there is no folder"):
             net().save(tmp_path / "none" / "net.dot")
 
 
@@ -639,5 +639,17 @@ class TestPlots:
         with pytest.raises(OptionError, match=r"\.svg, \.png"):
             self.plots.save_figure(figure, tmp_path / "a.jpg")
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-        with pytest.raises(MissingDependency, match=r"matplotlib.*tinygrad-mlsp\[viz\]"):
+        with pytest.raises(MissingDependency, match=r"matplotlib.*tinygrad_mlsp\[viz\]"):
             self.plots.gradient_profile({"a": [1.0]})
+
+
+@pytest.mark.parametrize("wrong", [3, None])
+def test_only_a_tensor_has_a_graph(wrong):
+    with pytest.raises(DTypeError, match=f"graph of a Tensor, not of {type(wrong).__name__}"):
+        graph_of(wrong)
+
+
+@pytest.mark.parametrize("format", ["dot", "svg"])
+def test_a_folder_that_is_not_there_is_named(tmp_path, format):
+    with pytest.raises(OptionError, match=r"there is no folder '.*nowhere'"):
+        net().save(tmp_path / "nowhere" / f"x.{format}")

@@ -143,7 +143,8 @@ class Space:
         """Zeros of `shape` with g added along the axis: the adjoint of `take_along_axis`."""
         axis %= len(shape)
         out, where = self.module.zeros(shape, dtype=g.dtype), self.along_axis(indices, shape, axis)
-        if (*indices.shape[:axis], 1, *indices.shape[axis + 1 :]) == (*shape[:axis], indices.shape[axis], *shape[axis + 1 :]):
+        others = [i for i in range(len(shape)) if i != axis]
+        if indices.shape[axis] == 1 and all([indices.shape[i] == shape[i] for i in others]):
             out[where] = g  # one a row: nothing is named twice
         else:
             self.add_at(out, where, g)
@@ -195,7 +196,7 @@ def _row(value: int, n: int, dtype: Any) -> Any:
 
 
 class NumpySpace(Space):
-    """NumPy by its inner functions: with small arrays the public ones spend more on their arguments than on the work."""
+    """NumPy by its inner functions: on small arrays the public ones spend more on their arguments than on the work."""
 
     # Against a number these two are not vectorized, and take four times as long as against an array.
 
@@ -241,6 +242,12 @@ class NumpySpace(Space):
 
     def reshape(self, x: Any, shape: Any) -> Any:
         return x.reshape(shape)
+
+    def zeros_like(self, x: Any) -> Any:
+        return np.zeros(x.shape, x.dtype)
+
+    def ones_like(self, x: Any) -> Any:
+        return np.ones(x.shape, x.dtype)
 
     def expand_dims(self, x: Any, axis: Any) -> Any:
         return x[..., None] if axis == -1 else np.expand_dims(x, axis)

@@ -12,13 +12,38 @@ from .backend import device_of, float32, numpy_space, space_of, spaces, to_devic
 from .errors import DTypeError, ShapeError
 
 
+def as_dtype(dtype: Any, what: str = "Tensor") -> Any:
+    """The NumPy dtype that `dtype` names; only numbers and truths have a place in a Tensor."""
+    try:
+        found = np.dtype(dtype)
+    except (TypeError, ValueError) as problem:
+        raise DTypeError(f"{what}: {dtype!r} is not a dtype; 'float32', 'float64', 'int64', 'bool' are") from problem
+    if found.kind not in "fciub":
+        raise DTypeError(f"{what}: dtype {found} is not numeric; 'float32', 'float64', 'int64', 'bool' are")
+    return found
+
+
+def _bare(data: Any) -> Any:
+    """Nested lists in which every Tensor is replaced by its array."""
+    kinds = set(map(type, data))
+    if not any(issubclass(k, (list, tuple)) or hasattr(k, "_as_element") for k in kinds):
+        return data
+    return [
+        d._as_element() if hasattr(d, "_as_element") else _bare(d) if isinstance(d, (list, tuple)) else d for d in data
+    ]
+
+
 def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
     """A raw array of anything array-like. Python floats become float32."""
     data = getattr(data, "_array", data)  # of a Tensor
     given = type(data).__name__
+    if dtype is not None:
+        dtype = as_dtype(dtype)
     if type(data) not in spaces and space_of(data) is numpy_space:  # not an array, or one of NumPy's other kinds
-        if isinstance(data, (list, tuple)) and any(hasattr(d, "_array") for d in data):
-            data = [d.numpy() if hasattr(d, "_array") else d for d in data]
+        if isinstance(data, (list, tuple)):
+            data = _bare(data)
+        elif isinstance(data, np.ma.MaskedArray):
+            raise DTypeError("Tensor: takes no masked array, its mask would be lost; use .filled(value) first")
         is_array = isinstance(data, np.generic)
         try:
             data = np.asarray(data)
@@ -29,8 +54,8 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
     if data.dtype.kind not in "fciub":
         raise DTypeError(f"Tensor: dtype {data.dtype} is not numeric (from {given})")
     if dtype is not None and data.dtype != dtype:
-        if data.dtype.kind == "c" and np.dtype(dtype).kind != "c":
-            raise DTypeError(f"Tensor: complex values do not fit dtype {np.dtype(dtype)}; take their real part or abs")
+        if data.dtype.kind == "c" and dtype.kind != "c":
+            raise DTypeError(f"Tensor: complex values do not fit dtype {dtype}; take their real part or abs")
         data = data.astype(dtype)
     elif not data.dtype.isnative:
         data = data.astype(data.dtype.newbyteorder("="))
@@ -70,7 +95,9 @@ def number(value: Any, dtype: Any, like: Any) -> Any:
         try:
             found = space_of(like).asarray(value, dtype=dtype)
         except OverflowError as problem:
-            raise DTypeError(f"the number {value} does not fit a tensor of dtype {dtype}; use astype first") from problem
+            raise DTypeError(
+                f"the number {value} does not fit a tensor of dtype {dtype}; use astype first"
+            ) from problem
         if len(_numbers) >= 1024:
             _numbers.clear()
         if value:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .backend import space_of
-from .errors import DTypeError, GraphError, ShapeError
+from .errors import DTypeError, GraphError, OptionError, ShapeError
 from .namespace import asarray
 from .recipe import Node, make_node
 from .sweep import backward, forward, reach, sole
@@ -74,6 +74,7 @@ class _Run:
 
     def __init__(self, name: str, f: Callable[..., Any], primals: Sequence[Any], full: bool) -> None:
         self.outer = _mode.get()
+        _function(name, f)
         leaves, self.like_inputs = flatten(tuple(primals))
         self.inputs = [_fresh(name, leaf, self.outer) for leaf in leaves]
         with _Recording(FULL if full or self.outer == FULL else LEAN):
@@ -187,10 +188,14 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     >>> jvp(lambda x: x * x, ([1.0, 2.0],), ([1.0, 1.0],))[1]
     Tensor([2., 4.], dtype=float32)
     """
+    return _jvp("jvp", f, primals, tangents)
+
+
+def _jvp(name: str, f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     primals = primals if isinstance(primals, (tuple, list)) else (primals,)
-    run = _Run("jvp", f, primals, full=True)
+    run = _Run(name, f, primals, full=True)
     tangents = tuple(tangents) if isinstance(tangents, (tuple, list)) else (tangents,)
-    moved = run.push(_matched("jvp", "tangent", tangents, run.like_inputs(run.inputs)))
+    moved = run.push(_matched(name, "tangent", tangents, run.like_inputs(run.inputs)))
     return run.values(), run.like_outputs(moved)
 
 
@@ -200,13 +205,32 @@ def _places(name: str, argnums: Sequence[int], args: Sequence[Any]) -> list[int]
     return [n % len(args) for n in argnums]
 
 
+def _function(name: str, f: Any) -> Any:
+    if not callable(f):
+        raise DTypeError(f"{name}: takes a function to differentiate, not {type(f).__name__}")
+    return f
+
+
+def _numbers(name: str, argnums: Any, many: bool) -> tuple[int, ...]:
+    """`argnums` as a tuple of places."""
+    chosen = tuple(argnums) if many and isinstance(argnums, (tuple, list)) else (argnums,)
+    if not chosen or any(type(n) is bool or not isinstance(n, (int, np.integer)) for n in chosen):
+        wanted = "a whole number or a tuple of them" if many else "a whole number"
+        raise OptionError(f"{name}: argnums is {wanted}, not {argnums!r}")
+    return chosen
+
+
 def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., tuple[Any, Any]]:
     """The function x ↦ (f(x), ∇f(x)) of a scalar f, with respect to the arguments numbered `argnums`."""
-    chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    return _value_and_grad("value_and_grad", f, argnums)
 
-    @functools.wraps(f)
+
+def _value_and_grad(name: str, f: Callable[..., Any], argnums: int | tuple[int, ...]) -> Callable[..., tuple[Any, Any]]:
+    chosen = _numbers(name, argnums, many=True)
+
+    @functools.wraps(_function(name, f))
     def both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        places = _places("grad", chosen, args)
+        places = _places(name, chosen, args)
 
         def partial(*values: Any) -> Any:
             full = list(args)
@@ -214,16 +238,18 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
                 full[place] = value
             return f(*full, **kwargs)
 
-        run = _Run("grad", partial, [args[n] for n in places], full=False)
+        run = _Run(name, partial, [args[n] for n in places], full=False)
         if len(run.outputs) != 1 or run.outputs[0].shape != ():
             shapes = [y.shape for y in run.outputs]
-            raise ShapeError(f"grad: the function must return one scalar, it returned {shapes}; reduce it, or use vjp")
+            raise ShapeError(
+                f"{name}: the function must return one scalar, it returned {shapes}; reduce it, or use vjp"
+            )
         y = run.outputs[0]
         if y.dtype.kind == "c":
-            raise GraphError("grad: the function returned a complex number; take its real part or abs, or use vjp")
+            raise GraphError(f"{name}: the function returned a complex number; take its real part or abs, or use vjp")
         seed = wrap(space_of(y._array).ones_like(y._array), None)
         grads = run.like_inputs(run.pull([seed], retain=False))
-        return run.values(), grads[0] if isinstance(argnums, int) else grads
+        return run.values(), grads if isinstance(argnums, (tuple, list)) else grads[0]
 
     return both
 
@@ -234,7 +260,11 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[
     >>> grad(grad(lambda x: x * x * x))(2.0)
     Tensor(12., dtype=float32)
     """
-    both = value_and_grad(f, argnums)
+    return _grad("grad", f, argnums)
+
+
+def _grad(name: str, f: Callable[..., Any], argnums: int | tuple[int, ...]) -> Callable[..., Any]:
+    both = _value_and_grad(name, f, argnums)
 
     @functools.wraps(f)
     def gradient(*args: Any, **kwargs: Any) -> Any:
@@ -245,7 +275,7 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[
 
 def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     """∇²f(x) v of a scalar f, at about the cost of four evaluations; no matrix is formed."""
-    return jvp(grad(f), (x,), (v,))[1]
+    return _jvp("hvp", _grad("hvp", f, 0), (x,), (v,))[1]
 
 
 def jacobian(f: Callable[..., Any], argnums: int = 0, mode: str = "auto") -> Callable[..., Tensor]:
@@ -253,19 +283,24 @@ def jacobian(f: Callable[..., Any], argnums: int = 0, mode: str = "auto") -> Cal
 
     `mode` is "reverse" (a sweep an output), "forward" (a sweep an input) or "auto", the fewer of the two.
     """
-    if mode not in ("auto", "forward", "reverse"):
-        raise ShapeError(f"jacobian: mode is 'auto', 'forward' or 'reverse', not {mode!r}")
+    return _jacobian("jacobian", f, argnums, mode)
 
-    @functools.wraps(f)
+
+def _jacobian(name: str, f: Callable[..., Any], argnums: int, mode: str) -> Callable[..., Tensor]:
+    chosen = _numbers(name, argnums, many=False)
+    if mode not in ("auto", "forward", "reverse"):
+        raise OptionError(f"jacobian: mode is 'auto', 'forward' or 'reverse', not {mode!r}")
+
+    @functools.wraps(_function(name, f))
     def matrix(*args: Any, **kwargs: Any) -> Tensor:
-        (place,) = _places("jacobian", (argnums,), args)
+        (place,) = _places(name, chosen, args)
 
         def partial(x: Any) -> Any:
             return f(*args[:place], x, *args[place + 1 :], **kwargs)
 
-        run = _Run("jacobian", partial, [args[place]], full=mode != "reverse")
+        run = _Run(name, partial, [args[place]], full=mode != "reverse")
         if len(run.outputs) != 1 or len(run.inputs) != 1:
-            raise ShapeError("jacobian: one tensor in, one tensor out; use vjp or jvp for more")
+            raise ShapeError(f"{name}: one tensor in, one tensor out; use vjp or jvp for more")
         x, y = run.inputs[0], run.outputs[0]
         xp = space_of(x._array)
         stack, reshape = record_of("stack"), record_of("reshape")
@@ -291,4 +326,4 @@ def hessian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
     Tensor([[ 6.,  0.],
             [ 0., 12.]], dtype=float32)
     """
-    return jacobian(grad(f, argnums), argnums, mode="forward")
+    return _jacobian("hessian", _grad("hessian", f, argnums), argnums, "forward")

@@ -11,7 +11,7 @@ from . import namespace
 from .backend import cupy_space
 from .errors import DeviceError, DTypeError, Error
 from .op import registry
-from .tensor import Tensor, wrap
+from .tensor import Tensor, maker, wrap
 
 # NumPy's names that differ from the array API's.
 _NAMES = {
@@ -31,8 +31,10 @@ def _ours(name: str) -> Any:
 _COMPOSED = {"einsum", "moveaxis", "swapaxes", "broadcast_arrays", "full_like", "empty_like"}
 
 
-def _refusal(name: str) -> DTypeError:
-    return DTypeError(f"numpy.{name} has no counterpart here that carries a gradient; use .numpy() for the bare values")
+def _refusal(name: str, module: str = "numpy") -> DTypeError:
+    return DTypeError(
+        f"{module}.{name} has no counterpart here that carries a gradient; use .numpy() for the bare values"
+    )
 
 
 def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
@@ -51,7 +53,7 @@ def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any)
         return getattr(args[0], func.__name__)
     function = _ours(func.__name__)
     if function is None:
-        raise _refusal(func.__name__)
+        raise _refusal(func.__name__, func.__module__ or "numpy")
     given = {_KEYWORDS.get(k, k): v for k, v in kwargs.items()}
     if func.__name__ == "transpose" and len(args) == 1 and not given:
         return args[0].T
@@ -94,20 +96,19 @@ def _dlpack(self: Tensor, **options: Any) -> Any:
 
 def _html(self: Tensor) -> str:
     """A table of the values (the first ten each way), shaded by magnitude, with shape, dtype and origin."""
-    recipe = self._node.recipe if self._node is not None else None
     facts = f"Tensor {list(self.shape)} {self.dtype} on {self.device}"
-    made = getattr(getattr(recipe, "op", None), "name", "")
+    made = maker(self._node) if self._node is not None else ""
     facts += f", made by {made}" if made else ", a leaf" if self.requires_grad else ""
     caption = f"<caption style='text-align:left'>{html.escape(facts)}</caption>"
     if self.ndim > 2 or self.size == 0 or self.device == "shapes":
         return f"<pre>{html.escape(repr(self))}</pre>"
     values = np.atleast_2d(self.numpy())
-    top = float(np.max(np.abs(values[np.isfinite(values)]), initial=0.0)) or 1.0
+    top = float(np.max(np.abs(values[np.isfinite(values)].astype(complex)), initial=0.0)) or 1.0
     rows = []
     for row in values[:10]:
         cells = []
         for v in row[:10]:
-            strength = min(1.0, abs(v) / top) if np.isfinite(v) else 1.0
+            strength = min(1.0, abs(complex(v)) / top) if np.isfinite(v) else 1.0
             hue = "213, 94, 0" if np.real(v) < 0 else "0, 114, 178"
             text = f"{v:.4g}" if self.dtype.kind in "fc" else str(v)
             cells.append(f"<td style='text-align:right;background:rgba({hue},{0.35 * strength:.2f})'>{text}</td>")

@@ -14,7 +14,8 @@ import numpy as np
 
 from . import record, rules  # noqa: F401  (they make and declare the operations)
 from .backend import space_for
-from .convert import as_array, common_dtype
+from .convert import as_array, as_dtype, common_dtype
+from .errors import DTypeError, OptionError, ShapeError
 from .op import registry
 from .tensor import Tensor, record_of, wrap
 
@@ -56,11 +57,20 @@ def asarray(data: Any, dtype: Any = None, device: str | None = None, copy: Any =
 
 
 def _create(name: str, dtype: Any, device: str | None, *arguments: Any) -> Tensor:
+    if isinstance(dtype, int):
+        raise DTypeError(f"{name}: {dtype!r} is not a dtype; pass the shape as a tuple, as in {name}((2, 3))")
+    dtype = as_dtype(float32 if dtype is None else dtype, name)
     space, index = space_for(device or "cpu")
-    if space.name == "cuda":
-        with space.module.cuda.Device(index):
-            return wrap(getattr(space, name)(*arguments, dtype=dtype), None)
-    return wrap(getattr(space, name)(*arguments, dtype=dtype), None)
+    try:
+        if space.name == "cuda":
+            with space.module.cuda.Device(index):
+                return wrap(getattr(space, name)(*arguments, dtype=dtype), None)
+        return wrap(getattr(space, name)(*arguments, dtype=dtype), None)
+    except (TypeError, ValueError, OverflowError) as problem:
+        if name in ("arange", "linspace"):
+            raise OptionError(f"{name}: cannot count along {arguments}: {problem}") from problem
+        what = f"{arguments[0]!r}, {arguments[1]!r}" if name == "eye" else f"shape {arguments[0]!r}"
+        raise ShapeError(f"{name}: {what} is not of whole numbers from 0 on that fit: {problem}") from problem
 
 
 def zeros(shape: Any, dtype: Any = float32, device: str | None = None) -> Tensor:
@@ -92,6 +102,8 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, devic
     """start, start + step, … before stop; int64 from whole numbers, else float32."""
     if stop is None:
         start, stop = 0, start
+    if isinstance(step, (int, float)) and step == 0:
+        raise OptionError("arange: step is 0 and would never arrive")
     if dtype is None:
         dtype = int64 if all_ints(start, stop, step) else float32
     return _create("arange", dtype, device, start, stop, step)
@@ -121,8 +133,8 @@ def empty_like(x: Any, dtype: Any = None) -> Tensor:
 
 def astype(x: Any, dtype: Any) -> Tensor:
     """y = x in another dtype. No gradient goes through whole numbers and truths."""
-    x = asarray(x)
-    return record_of("astype")(x if np.dtype(dtype).kind in "fc" else x.detach(), dtype)
+    x, dtype = asarray(x), as_dtype(dtype, "astype")
+    return record_of("astype")(x if dtype.kind in "fc" else x.detach(), dtype)
 
 
 def einsum(equation: str, *arrays: Any) -> Tensor:
@@ -141,11 +153,18 @@ def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
     return tuple(record_of("broadcast_to")(t, shape) for t in tensors)
 
 
+def _axis(name: str, x: Tensor, axis: Any) -> int:
+    if not isinstance(axis, (int, np.integer)) or not -x.ndim <= axis < x.ndim:
+        raise ShapeError(f"{name}: axis {axis!r} is not one of a tensor of shape {x.shape}, which has {x.ndim}")
+    return int(axis) % x.ndim
+
+
 def moveaxis(x: Any, source: int, destination: int) -> Tensor:
     """x with one axis moved."""
     x = asarray(x)
-    order = [i for i in range(x.ndim) if i != source % x.ndim]
-    order.insert(destination % x.ndim, source % x.ndim)
+    source, destination = _axis("moveaxis", x, source), _axis("moveaxis", x, destination)
+    order = [i for i in range(x.ndim) if i != source]
+    order.insert(destination, source)
     return record_of("permute_dims")(x, tuple(order))
 
 
@@ -153,8 +172,18 @@ def swapaxes(x: Any, a: int, b: int) -> Tensor:
     """x with two axes exchanged."""
     x = asarray(x)
     order = list(range(x.ndim))
+    a, b = _axis("swapaxes", x, a), _axis("swapaxes", x, b)
     order[a], order[b] = order[b], order[a]
     return record_of("permute_dims")(x, tuple(order))
+
+
+def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
+    """y = the entries of x at `indices` along an axis, which a vector need not name."""
+    if axis is None:
+        if (ndim := np.ndim(x) if not hasattr(x, "ndim") else x.ndim) != 1:
+            raise ShapeError(f"take: a tensor of {ndim} dimensions needs axis=")
+        axis = 0
+    return record_of("take")(x, indices, axis)
 
 
 def mse(input: Any, target: Any) -> Tensor:
@@ -178,8 +207,13 @@ finfo, iinfo = np.finfo, np.iinfo
 
 
 def _reflected(name: str) -> Callable[[Tensor, Any], Tensor]:
-    function = record_of(name)
+    function = _operator(name)
     return lambda self, other: function(other, self)
+
+
+def _operator(name: str) -> Callable[..., Any]:
+    """The operation as a method: beside what is no array, it leaves the answer to the other operand."""
+    return record.as_operator(registry[name].record)
 
 
 def _power(x: Tensor, p: Any) -> Tensor:
@@ -195,7 +229,16 @@ def _power(x: Tensor, p: Any) -> Tensor:
             return record_of("sqrt")(x)
         if p == -1:
             return record_of("reciprocal")(x)
-    return record_of("pow")(x, p)
+    return _general_power(x, p)
+
+
+_general_power = _operator("pow")
+
+
+def _round(x: Tensor, ndigits: int | None = None) -> Tensor:
+    if ndigits is not None:
+        raise OptionError("round: rounds to whole numbers only; multiply by 10**n before, divide after")
+    return record_of("round")(x)
 
 
 def _operators() -> None:
@@ -205,17 +248,24 @@ def _operators() -> None:
         "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
     }  # fmt: skip
     for symbol, name in binary.items():
-        setattr(Tensor, f"__{symbol}__", record_of(name))
+        setattr(Tensor, f"__{symbol}__", _operator(name))
         setattr(Tensor, f"__r{symbol}__", _reflected(name))
     comparisons = {
         "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal",
     }  # fmt: skip
     for symbol, name in comparisons.items():
-        setattr(Tensor, f"__{symbol}__", record_of(name))
+        setattr(Tensor, f"__{symbol}__", _operator(name))
     for symbol, name in {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "bitwise_invert"}.items():
         setattr(Tensor, f"__{symbol}__", record_of(name))
     Tensor.__pow__ = _power
     Tensor.__rpow__ = _reflected("pow")
+    extra = {
+        "__divmod__": lambda self, other: (self // other, self % other),
+        "__rdivmod__": lambda self, other: (other // self, other % self),
+        "__round__": _round,
+    }
+    for symbol, method in extra.items():
+        setattr(Tensor, symbol, method)
     methods = """
         sum mean var std max min prod logsumexp softmax log_softmax argmax argmin any all
         exp log sqrt square tanh sigmoid relu abs conj squeeze clip
@@ -243,4 +293,4 @@ Tensor.transpose = _transpose
 Tensor.flatten = lambda x: _reshape(x, -1)
 Tensor.T = property(_transpose)  # type: ignore[assignment]
 Tensor.mT = property(record_of("matrix_transpose"))  # type: ignore[assignment]
-Tensor.take = lambda x, indices, axis: record_of("take")(x, indices, axis)
+Tensor.take = take

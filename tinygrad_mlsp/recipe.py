@@ -57,8 +57,8 @@ FREED: Any = object()  # stands in the slots of a node whose links are gone
 
 
 def node_class(op: Operation, slots: Sequence[str]) -> type[Node]:
-    """The nodes of one operation, with a slot for each link: one object an application, where links in a tuple make two,
-    and the garbage collector has half as many to visit."""
+    """The nodes of one operation, with a slot for each link: an application makes one object, where links in a tuple
+    would make two, and the garbage collector has half as many to visit."""
 
     def links(node: Node) -> tuple[Any, ...] | None:
         found = tuple([getattr(node, slot) for slot in slots])

@@ -8,6 +8,7 @@ fails is explained in `explain`, so success pays for neither.
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from . import op as op_module
 from .backend import device_of, spaces
 from .convert import common_dtype, number
-from .errors import DeviceError, DTypeError, Error, IndexingError, ShapeError
+from .errors import DeviceError, DTypeError, Error, IndexingError, OptionError, ShapeError
 from .op import Operation
 from .recipe import PART, FullRecipe, Node, Recipe, make_node, next_order
 from .source import inlined
@@ -32,6 +33,7 @@ def build_record(op: Operation) -> Callable[..., Any]:
         "forward": op.forward, "op": op, "spaces": spaces, "Tensor": Tensor, "new": object.__new__, "Node": Node,
         "recording": _mode.get, "next_order": next_order, "retry": _retry, "explain": explain, "special": _special,
         "several": _several, "wrap": wrap, "float64": np.dtype("float64"), "generic": np.generic,
+        "undeclared": _undeclared,
     }  # fmt: skip
     if op.options:
         for option, default in op.options.items():
@@ -113,6 +115,12 @@ def build_record(op: Operation) -> Callable[..., Any]:
         else:
             lines += ["        node.shape = Y.shape", "    else:", "        node = None"]
             node = "node"
+    elif op.kind != "constant":
+        for a in args:
+            each = f"t in {a}" if a == op.list_argument else f"t in ({a},)"
+            lines.append(
+                f"    if recording() and any(t is not None and t._node is not None for {each}): undeclared(op)"
+            )
     if op.kind != "constant" and not op.several and "dtype" not in op.options:
         # Of whole numbers NumPy makes float64, whatever the width of everything around; here they make the default.
         lead = first if op.list_argument else f"A_{_joined(op)[0]}"
@@ -135,6 +143,42 @@ def build_record(op: Operation) -> Callable[..., Any]:
 
 
 op_module.build_record = build_record  # type: ignore[assignment]
+
+
+def as_operator(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of an operation for Tensor's operators: NotImplemented beside what is neither array nor number.
+
+    Another copy of the same code, so that the way of two Tensors stays as short as it is.
+    """
+    scope = {**function.__globals__, "retry": _retry_operator}
+    made = types.FunctionType(function.__code__.replace(), scope, function.__name__, function.__defaults__)
+    made.__doc__, made.__module__, made.__qualname__ = function.__doc__, function.__module__, function.__qualname__
+    made.operation = function.operation  # type: ignore[attr-defined]
+    return made
+
+
+def _retry_operator(op: Operation, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+    try:
+        return _retry(op, arguments, options)
+    except DTypeError:
+        if all(map(_is_operand, arguments)):
+            raise
+        return NotImplemented
+
+
+def _is_operand(value: Any) -> bool:
+    if isinstance(value, (Tensor, int, float, complex, np.generic)) or type(value) in spaces:
+        return True
+    if isinstance(value, (str, bytes, type)):
+        return False
+    return isinstance(value, Sequence) or hasattr(value, "__array__") or hasattr(value, "__dlpack__")
+
+
+def _undeclared(op: Operation) -> None:
+    raise OptionError(
+        f"{op.name}: declared {op.kind}, but with no slopes or adjoints, so no gradient passes through it; "
+        "declare them, or declare the operation @constant"
+    )
 
 
 def _several(Y: tuple[Any, ...], node: Node) -> tuple[Tensor, ...]:
@@ -234,8 +278,13 @@ def explain(op: Operation, problem: Exception, tensors: Sequence[Any], options: 
     if len(devices) > 1:
         return DeviceError(f"{call}: arguments are on {' and '.join(devices)}; move one with .to('{devices[-1]}')")
     if isinstance(problem, (ValueError, TypeError, IndexError, ZeroDivisionError)):
-        reason = _disagreement(op, problem, [t.shape for t in found])
-        if isinstance(problem, IndexError) or not reason:  # an index out of range is no matter of shapes
+        reason = _disagreement(op, problem, [t.shape for t in found], tensors)
+        if isinstance(problem, TypeError) and "integer" in str(problem):
+            wanted = [f"{o}={v!r}" for o, v in options.items() if o in ("shape", "axis", "axes", "sections")]
+            reason = f"{', '.join(wanted)} must be whole numbers ({problem})" if wanted else str(problem)
+        elif _beyond(problem, options.get("axis"), found):
+            reason = f"axis {options['axis']} is out of range for a tensor of {found[0].ndim} dimensions"
+        elif isinstance(problem, IndexError) or not reason:  # an index out of range is no matter of shapes
             reason = f"{problem} ({reason})" if op.diagnose is not None and reason else str(problem)
         kind: type[Error] = DTypeError if isinstance(problem, TypeError) else ShapeError
         if isinstance(problem, IndexError) and not isinstance(problem, ValueError):
@@ -245,15 +294,30 @@ def explain(op: Operation, problem: Exception, tensors: Sequence[Any], options: 
     return problem
 
 
-def _disagreement(op: Operation, problem: Exception, shapes: list[tuple[int, ...]]) -> str:
+def _beyond(problem: Exception, axis: Any, found: list[Tensor]) -> bool:
+    """Whether the problem is an axis that the tensor does not have."""
+    return (
+        isinstance(problem, IndexError)
+        and "tuple index" in str(problem)
+        and isinstance(axis, int)
+        and len(found) == 1
+        and not -found[0].ndim <= axis < found[0].ndim
+    )
+
+
+def _disagreement(op: Operation, problem: Exception, shapes: list[tuple[int, ...]], tensors: Sequence[Any] = ()) -> str:
     """Which dimension disagrees, in words."""
     if op.diagnose is not None:
         return op.diagnose(*shapes)
     if "broadcast" in str(problem) and op.list_argument is None:
         for axis in range(1, max(map(len, shapes)) + 1):
-            sizes = {s[-axis] for s in shapes if len(s) >= axis} - {1}
-            if len(sizes) > 1:
-                return (
-                    f"dimension -{axis} disagrees: {' against '.join(str(s[-axis]) for s in shapes if len(s) >= axis)}"
-                )
+            sizes = {
+                name: t.shape[-axis]
+                for name, t in zip(op.arguments, tensors, strict=True)
+                if isinstance(t, Tensor) and t.ndim >= axis and t.shape[-axis] != 1
+            }
+            if len({*sizes.values()}) > 1:
+                if len(sizes) == 2:
+                    return f"dimension -{axis} disagrees: {' against '.join(map(str, sizes.values()))}"
+                return f"dimension -{axis} disagrees: {', '.join(f'{n} has {k}' for n, k in sizes.items())}"
     return ""

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import op as op_module
 from .backend import device_of, space_for, space_of, to_numpy
-from .convert import as_array
+from .convert import as_array, as_dtype
 from .errors import DeviceError, DTypeError, GraphError, IndexingError, ShapeError
 from .recipe import PART, Node, Watch, make_node, next_order
 from .sweep import backward, span_devices, wrote
@@ -48,8 +48,8 @@ class Tensor:
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, device: str | None = None) -> None:
         self._array = as_array(data, dtype, device)
         self._node = None
-        if requires_grad:
-            self.requires_grad = True
+        if requires_grad is not False:
+            self.requires_grad = requires_grad
 
     if TYPE_CHECKING:  # attached by `namespace`, from the operations
 
@@ -83,6 +83,7 @@ class Tensor:
 
     @data.setter
     def data(self, value: Any) -> None:
+        self._refuse_computed("assigning .data")
         array = as_array(value, self._array.dtype, self.device)
         if array.shape != self._array.shape:
             raise ShapeError(f"assigning .data: shape {array.shape} does not fit the tensor's shape {self.shape}")
@@ -114,6 +115,9 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
+        if not isinstance(wanted, (bool, np.bool_)):
+            hint = "; a dtype is passed by name, dtype=" if isinstance(wanted, (np.dtype, type)) else ""
+            raise DTypeError(f"requires_grad is True or False, not {wanted!r}{hint}")
         if wanted and self._node is None:
             if self._array.dtype.kind not in "fc":
                 raise DTypeError(
@@ -166,9 +170,11 @@ class Tensor:
         self._watch(keep=True)
         return self
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Hook:
         """Calls `hook(grad)` when the gradient arrives here; what it returns, if not None, goes on instead.
-        Returns a function that removes the hook."""
+        Returns a handle: call it, or its `remove()`, to remove the hook."""
+        if not callable(hook):
+            raise DTypeError(f"register_hook: takes a function of the gradient, not {type(hook).__name__}")
         hooks = self._watch(keep=False).hooks
         shape, dtype, device = self.shape, self.dtype, self.device  # self would make a cycle
 
@@ -188,7 +194,7 @@ class Tensor:
 
         key = next_order()
         hooks[key] = call
-        return lambda: hooks.pop(key, None) and None
+        return Hook(hooks, key)
 
     # Backward
 
@@ -254,8 +260,9 @@ class Tensor:
 
     def to(self, device: str | None = None, dtype: Any = None) -> Tensor:
         """On another device and/or with another dtype; gradients flow back through the move."""
-        if device is not None and not isinstance(device, str):
+        if device is not None and dtype is None and (not isinstance(device, str) or _names_dtype(device)):
             device, dtype = None, device
+        dtype = None if dtype is None else as_dtype(dtype, "to")
         out = self if dtype is None or dtype == self.dtype else self.astype(dtype)
         if device is None:
             return out
@@ -267,19 +274,41 @@ class Tensor:
         return record_of("transfer")(out, source=out.device, target=there)
 
     def copy_(self, values: Any) -> Tensor:
-        """Overwrites the values in place. A backward pass that still needs the old ones will refuse."""
+        """Overwrites the values in place. A backward pass that still needs the old ones will refuse.
+
+        Raises: GraphError on a computed tensor, or for values that take part in a graph (outside no_grad).
+        """
+        self._refuse_computed("copy_")
         self._write(..., values, "copy_")
         return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        if self._node is not None and _mode.get():
-            raise GraphError(
-                "assigning into a tensor that takes part in a graph would change values that backward may need; "
-                "use tg.where or tg.concat to make a new tensor, or assign under no_grad()"
-            )
+        self._refuse_computed("assigning to an index", leaf=True)
         self._write(raw_index(index), value, "assigning to an index")
 
+    def _refuse_computed(self, what: str, leaf: bool = False) -> None:
+        if self._node is not None and (leaf or self._node.recipe is not None) and _mode.get():
+            raise GraphError(
+                f"{what}: writing into a tensor that takes part in a graph would change values that backward may need; "
+                "use tg.where or tg.concat to make a new tensor, or write under no_grad()"
+            )
+
+    def _as_element(self) -> Any:
+        """The values, as an element of a list that is to become one array."""
+        if self._node is not None and _mode.get():
+            raise GraphError(
+                "a list of tensors that want gradients would lose its graph as an array; "
+                "join them with tg.stack or tg.concat, or detach() them"
+            )
+        if self.device.startswith("cuda"):
+            raise DeviceError(f"a list of tensors on {self.device} would move to the CPU; join them with tg.stack")
+        return self.numpy()
+
     def _write(self, index: Any, value: Any, what: str) -> None:
+        if isinstance(value, Tensor) and value._node is not None and _mode.get():
+            raise GraphError(
+                f"{what}: no gradient would reach the values through this; detach() it, or use tg.where or tg.concat"
+            )
         array = as_array(value, self.dtype, self.device)
         try:
             if (space := space_of(self._array)).name == "cuda":
@@ -333,11 +362,12 @@ class Tensor:
                 else f"{self.shape}"
             )
         facts = [f"dtype={self.dtype}"]
+        if self.size == 0 and self.ndim > 1 and self.device != "shapes":
+            facts.insert(0, f"shape={self.shape}")
         if self.device != "cpu":
             facts.append(f"device='{self.device}'")
         if self._node is not None:
-            recipe = self._node.recipe
-            made = "an output" if recipe is PART else recipe and recipe.op.name
+            made = maker(self._node)
             facts.append(f"op={made}" if made else "requires_grad=True")
         return f"{type(self).__name__}({body}, {', '.join(facts)})"
 
@@ -364,6 +394,36 @@ def _unpickle(kind: type[Tensor], values: Any, requires_grad: bool, device: str)
     new._array, new._node = as_array(values, None, device), None
     new.requires_grad = requires_grad
     return new
+
+
+class Hook:
+    """A registered hook: `handle()` or `handle.remove()` removes it; a second time does nothing."""
+
+    __slots__ = ("_hooks", "_key")
+
+    def __init__(self, hooks: dict[int, Any], key: int) -> None:
+        self._hooks, self._key = hooks, key
+
+    def remove(self) -> None:
+        """Removes the hook."""
+        self._hooks.pop(self._key, None)
+
+    __call__ = remove
+
+
+def maker(node: Node) -> str:
+    """The name of the operation that made a node; empty for a leaf."""
+    if node.recipe is PART:
+        return maker(node.links[0]) if node.links is not None else "an output"
+    return "" if node.recipe is None else node.recipe.op.name
+
+
+def _names_dtype(name: str) -> bool:
+    """Whether a string is a dtype's full name, and so no device's."""
+    try:
+        return np.dtype(name).name == name
+    except TypeError:
+        return False
 
 
 def wrap(array: Any, node: Node | None) -> Tensor:

@@ -74,7 +74,11 @@ def dropout(
 
 
 def _check_probability(p: float) -> None:
-    if not 0 <= p <= 1:
+    try:
+        right = 0 <= p <= 1
+    except TypeError:
+        right = False
+    if not right:
         raise OptionError(f"dropout: p must be a probability from 0 to 1, got {p!r}")
 
 
@@ -144,9 +148,27 @@ def _reduce(losses: Tensor, reduction: str) -> Tensor:
     raise OptionError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
 
 
+def _given(name: str, argument: str, value: Any, input: Tensor) -> Tensor:
+    """An argument of a loss as a Tensor, where the input is."""
+    if isinstance(value, Tensor):
+        return value
+    try:
+        return asarray(value, device=input.device)
+    except (DTypeError, ShapeError) as error:
+        raise type(error)(f"{name}: the {argument} must be a Tensor or numbers; {error}") from None
+
+
+def _factor(name: str, argument: str, value: Any, input: Tensor) -> Tensor | None:
+    """A weight as a Tensor of floats."""
+    if value is None:
+        return None
+    value = _given(name, argument, value, input)
+    return value if value.dtype.kind == "f" else value.astype(input.dtype)
+
+
 def _beside(name: str, input: Tensor, target: Any) -> Tensor:
     """The target as a Tensor of the input's shape and dtype."""
-    target = target if isinstance(target, Tensor) else asarray(target, device=input.device)
+    target = _given(name, "target", target, input)
     if target.shape != input.shape:
         raise ShapeError(
             f"{name}: the target has shape {list(target.shape)}, the input {list(input.shape)}; they must be equal "
@@ -164,13 +186,15 @@ def mse_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Any,
-    weight: Tensor | None = None,
+    weight: Any = None,
     *,
     reduction: str = "mean",
-    pos_weight: Tensor | None = None,
+    pos_weight: Any = None,
 ) -> Tensor:
     """L = mean −t ln σ(x) − (1 − t) ln(1 − σ(x)), in nats; the first term times `pos_weight`, all times `weight`"""
-    target = _beside("binary_cross_entropy_with_logits", input, target)
+    name = "binary_cross_entropy_with_logits"
+    target = _beside(name, input, target)
+    weight, pos_weight = _factor(name, "weight", weight, input), _factor(name, "pos_weight", pos_weight, input)
     if pos_weight is None:
         losses = _binary_cross_entropy(input, target)
     else:
@@ -181,7 +205,7 @@ def binary_cross_entropy_with_logits(
 def cross_entropy(
     input: Tensor,
     target: Any,
-    weight: Tensor | None = None,
+    weight: Any = None,
     *,
     ignore_index: int = -100,
     reduction: str = "mean",
@@ -198,6 +222,7 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise OptionError(f"cross_entropy: label_smoothing must be from 0 to 1, got {label_smoothing!r}")
+    weight = _factor("cross_entropy", "weight", weight, input)
     target, logits = _classes("cross_entropy", input, target, weight)
     if target.dtype.kind == "f":
         if ignore_index >= 0:
@@ -219,12 +244,13 @@ def cross_entropy(
 
 
 def nll_loss(
-    input: Tensor, target: Any, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean"
+    input: Tensor, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
 ) -> Tensor:
     """L = mean −x[target]: cross-entropy for x that are logarithms of probabilities already
 
     Shapes: x [batch, classes, …] or [classes], target [batch, …].
     """
+    weight = _factor("nll_loss", "weight", weight, input)
     target, logp = _classes("nll_loss", input, target, weight)
     if target.dtype.kind == "f":
         raise DTypeError(f"nll_loss: the target must be class numbers (integers), not {target.dtype}")
@@ -234,7 +260,7 @@ def nll_loss(
 
 def _classes(name: str, input: Tensor, target: Any, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     """The target as a Tensor, and the input with its classes last, as the target if that is of floats."""
-    target = target if isinstance(target, Tensor) else asarray(target, device=input.device)
+    target = _given(name, "target", target, input)
     kind, shape = target.dtype.kind, input.shape
     if not shape:
         raise ShapeError(f"{name}: the input has no axis of classes, its shape is []")

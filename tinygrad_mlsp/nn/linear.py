@@ -10,7 +10,7 @@ from ..namespace import empty
 from ..random import Generator
 from ..tensor import Tensor, record_of
 from . import init
-from .module import Module, Parameter
+from .module import Module, Parameter, _size
 
 _linear = record_of("linear")
 
@@ -29,7 +29,8 @@ class Linear(Module):
         self, in_features: int, out_features: int, bias: bool = True, device: str | None = None, dtype: Any = None,
         *, generator: Generator | None = None,
     ) -> None:  # fmt: skip
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features = in_features = _size("Linear: in_features", in_features)
+        self.out_features = out_features = _size("Linear: out_features", out_features)
         self.weight = Parameter(empty((out_features, in_features), dtype or float32, device))
         self.bias = Parameter(empty((out_features,), dtype or float32, device)) if bias else None
         self.reset_parameters(generator)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..namespace import zeros
 from ..tensor import Tensor
 from . import functional
 from .module import Module
 
 
+def _tensor(name: str, argument: str, value: Any) -> Tensor | None:
+    return functional._factor(name, argument, value, zeros(()))
+
+
 class _Loss(Module):
     weight: Tensor | None
 
-    def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean") -> None:
+    def __init__(self, weight: Any = None, *, reduction: str = "mean") -> None:
         self.reduction = reduction
-        self.register_buffer("weight", weight)
+        self.register_buffer("weight", _tensor(type(self).__name__, "weight", weight))
 
     def extra_repr(self) -> str:
         return "" if self.reduction == "mean" else f"reduction={self.reduction!r}"
@@ -35,11 +40,9 @@ class BCEWithLogitsLoss(_Loss):
 
     pos_weight: Tensor | None
 
-    def __init__(
-        self, weight: Tensor | None = None, *, reduction: str = "mean", pos_weight: Tensor | None = None
-    ) -> None:
+    def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None) -> None:
         super().__init__(weight, reduction=reduction)
-        self.register_buffer("pos_weight", pos_weight)
+        self.register_buffer("pos_weight", _tensor(type(self).__name__, "pos_weight", pos_weight))
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
         return functional.binary_cross_entropy_with_logits(
@@ -50,7 +53,7 @@ class BCEWithLogitsLoss(_Loss):
 class NLLLoss(_Loss):
     """L = mean −x[target], for x that are logarithms of probabilities"""
 
-    def __init__(self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
+    def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(weight, reduction=reduction)
         self.ignore_index = ignore_index
 
@@ -63,7 +66,7 @@ class CrossEntropyLoss(_Loss):
 
     def __init__(
         self,
-        weight: Tensor | None = None,
+        weight: Any = None,
         *,
         ignore_index: int = -100,
         reduction: str = "mean",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -230,6 +231,11 @@ class Module:
         With strict=False names that only one side has are left out, and returned.
         Raises: OptionError for names; ShapeError for shapes.
         """
+        if not isinstance(state_dict, Mapping):
+            raise OptionError(
+                f"{type(self).__name__}.load_state_dict: wants what state_dict() gives, a dictionary of tensors by "
+                f"name, got {type(state_dict).__name__}"
+            )
         entries = self._entries()
         missing = [name for name in entries if name not in state_dict]
         unexpected = [name for name in state_dict if name not in entries]
@@ -271,6 +277,17 @@ class Module:
         if not lines:
             return f"{type(self).__name__}({own})"
         return "\n  ".join([f"{type(self).__name__}(", *([own] if own else []), *lines]) + "\n)"
+
+
+def _size(name: str, value: Any, least: int = 0) -> int:
+    """The value, if it is a whole number of `least` or more; `name` is the layer's and the option's."""
+    try:
+        size = operator.index(value)
+    except TypeError:
+        size = least - 1
+    if size < least:
+        raise OptionError(f"{name} must be a whole number of {least} or more, got {value!r}")
+    return size
 
 
 def _own_parameters(module: Module) -> Iterator[tuple[str, Parameter]]:

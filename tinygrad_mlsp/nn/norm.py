@@ -11,7 +11,7 @@ from ..errors import ShapeError
 from ..namespace import ones, zeros
 from ..tensor import Tensor
 from . import functional, init
-from .module import Module, Parameter
+from .module import Module, Parameter, _size
 
 
 class BatchNorm1d(Module):
@@ -35,7 +35,8 @@ class BatchNorm1d(Module):
         self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
         track_running_stats: bool = True, device: str | None = None, dtype: Any = None, *, bias: bool = True,
     ) -> None:  # fmt: skip
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.num_features = num_features = _size("BatchNorm1d: num_features", num_features)
+        self.eps, self.momentum = eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         shape, dtype = (num_features,), dtype or float32
         self.weight = Parameter(ones(shape, dtype, device)) if affine else None

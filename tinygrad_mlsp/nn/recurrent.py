@@ -13,7 +13,7 @@ from ..namespace import empty, zeros
 from ..random import Generator
 from ..tensor import Tensor, current_tracer, record_of
 from . import init
-from .module import Module, Parameter
+from .module import Module, Parameter, _size
 
 _linear, _lstm_cell, _stack, _unstack = map(record_of, ("linear", "lstm_cell", "stack", "unstack"))
 _permute_dims, _reshape = record_of("permute_dims"), record_of("reshape")
@@ -36,9 +36,9 @@ class _Weights(Module):
     bias_hh: Parameter | None
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool) -> None:
-        if hidden_size < 1:
-            raise OptionError(f"{type(self).__name__}: hidden_size must be 1 or more, got {hidden_size}")
-        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
+        self.input_size = _size(f"{type(self).__name__}: input_size", input_size)
+        self.hidden_size = _size(f"{type(self).__name__}: hidden_size", hidden_size, 1)
+        self.bias = bias
 
     def _declare(self, suffix: str, input_size: int, device: str | None, dtype: Any) -> None:
         rows, dtype = self.gates * self.hidden_size, dtype or float32
@@ -131,11 +131,10 @@ class _Recurrent(_Weights):
         dtype: Any, generator: Generator | None,
     ) -> None:  # fmt: skip
         super().__init__(input_size, hidden_size, bias)
-        if num_layers < 1:
-            raise OptionError(f"{type(self).__name__}: num_layers must be 1 or more, got {num_layers}")
-        self.num_layers, self.batch_first = num_layers, batch_first
-        for layer in range(num_layers):
-            self._declare(f"_l{layer}", hidden_size if layer else input_size, device, dtype)
+        self.num_layers = _size(f"{type(self).__name__}: num_layers", num_layers, 1)
+        self.batch_first = batch_first
+        for layer in range(self.num_layers):
+            self._declare(f"_l{layer}", self.hidden_size if layer else self.input_size, device, dtype)
         self.reset_parameters(generator)
 
     def _step(self, gates: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

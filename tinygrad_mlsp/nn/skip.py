@@ -12,9 +12,9 @@ from ..tensor import Tensor, record_of
 from . import init
 from .activation import ReLU
 from .linear import Linear
-from .module import Module
+from .module import Module, _size
 
-_sigmoid, _concat = record_of("sigmoid"), record_of("concat")
+_sigmoid, _concat, _linear = record_of("sigmoid"), record_of("concat"), record_of("linear")
 
 
 class Residual(Module):
@@ -55,8 +55,7 @@ class Highway(Module):
         self, features: int, activation: Callable[[Tensor], Tensor] | None = None, depth: int = 10,
         device: str | None = None, dtype: Any = None, *, generator: Generator | None = None,
     ) -> None:  # fmt: skip
-        if depth < 1:
-            raise OptionError(f"Highway: depth is the number of layers, 1 or more, got {depth}")
+        features, depth = _size("Highway: features", features), _size("Highway: depth", depth, 1)
         self.activation = ReLU() if activation is None else activation
         self.depth = depth
         self.transform = Linear(features, features, device=device, dtype=dtype, generator=generator)
@@ -71,6 +70,23 @@ class Highway(Module):
         return f"depth={self.depth}"
 
 
+class DenseLayer(Linear):
+    """y = [x, f(W x + b)]: a layer of a DenseBlock, which gives it the activation f
+
+    In a graph each use of f belongs to its layer; one module called by all would tie the layers in a knot.
+
+    Shapes: x [..., in_features], y [..., in_features + out_features].
+    """
+
+    shared: tuple[Callable[[Tensor], Tensor], ...] = ()  # f; in a tuple, for it is registered as the block's
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = _linear(x, self.weight, self.bias)
+        for f in self.shared:
+            h = f.forward(h) if isinstance(f, Module) else f(h)
+        return _concat([x, h], axis=-1)
+
+
 class DenseBlock(Module):
     """hₖ = f(Wₖ [x, h₁, …, hₖ₋₁] + bₖ), y = [x, h₁, …, hₙ]: each layer sees all earlier ones, the loss sees each layer
 
@@ -82,20 +98,25 @@ class DenseBlock(Module):
         self, in_features: int, growth: int, layers: int, activation: Callable[[Tensor], Tensor] | None = None,
         device: str | None = None, dtype: Any = None, *, generator: Generator | None = None,
     ) -> None:  # fmt: skip
+        in_features = _size("DenseBlock: in_features", in_features)
+        growth, layers = _size("DenseBlock: growth", growth), _size("DenseBlock: layers", layers)
         self.activation = ReLU() if activation is None else activation
         self.in_features, self.out_features = in_features, in_features + layers * growth
         self.growth, self.depth = growth, layers
         for k in range(layers):
-            inside = Linear(in_features + k * growth, growth, device=device, dtype=dtype, generator=generator)
+            inside = DenseLayer(in_features + k * growth, growth, device=device, dtype=dtype, generator=generator)
+            inside.shared = (self.activation,)
             self.register_module(str(k), inside)
 
-    def layers(self) -> list[Linear]:
-        """The linear layers, in order."""
-        return [m for m in self.children() if isinstance(m, Linear)]
+    def layers(self) -> list[DenseLayer]:
+        """The layers, in order."""
+        return [m for m in self.children() if isinstance(m, DenseLayer)]
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers():
-            x = _concat([x, self.activation(layer(x))], axis=-1)
+            if layer.shared[0] is not self.activation:  # another was assigned
+                layer.shared = (self.activation,)
+            x = layer(x)
         return x
 
     def extra_repr(self) -> str:

@@ -24,16 +24,20 @@ class Adam(Optimizer):
         self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
         weight_decay: float = 0.0, amsgrad: bool = False, *, maximize: bool = False,
     ) -> None:  # fmt: skip
-        options = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
+        betas = tuple(betas) if isinstance(betas, list) else betas
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
                    "maximize": maximize}  # fmt: skip
         super().__init__(params, options)
 
     def _check(self, options: Mapping[str, Any]) -> None:
-        for name in ("lr", "eps", "weight_decay"):
-            if not options[name] >= 0:
-                raise OptionError(f"Adam: {name} must not be negative, got {options[name]}")
-        if len(options["betas"]) != 2 or not all(0 <= beta < 1 for beta in options["betas"]):
-            raise OptionError(f"Adam: betas are two numbers from 0 to below 1, got {options['betas']}")
+        self._check_numbers(options, "lr", "eps", "weight_decay")
+        try:
+            beta1, beta2 = options["betas"]
+            right = 0 <= beta1 < 1 and 0 <= beta2 < 1
+        except (TypeError, ValueError):
+            right = False
+        if not right:
+            raise OptionError(f"Adam: betas are two numbers from 0 to below 1, got {options['betas']!r}")
 
     def _update(self, arena: Arena, block: Block, g: Any, options: dict[str, Any]) -> None:
         """m and v are kept as m/(1 − β₁) and v/(1 − β₂), which saves a pass over each; the factors go into lr and ε."""

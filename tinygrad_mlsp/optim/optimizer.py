@@ -7,6 +7,7 @@ operations a block, whatever the number of parameters, in memory that is allocat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
@@ -172,15 +173,19 @@ class Optimizer:
     saved: tuple[str, ...] = ()  # names of the buffers in the state
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        if isinstance(params, Tensor):
-            raise OptionError(f"{type(self).__name__}: params is a list of parameters or groups, not one Tensor")
+        name = type(self).__name__
+        if callable(getattr(params, "parameters", None)):
+            raise OptionError(f"{name}: got a module, {type(params).__name__}; pass model.parameters()")
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            one = "one Tensor" if isinstance(params, Tensor) else repr(params)
+            raise OptionError(f"{name}: params is a list of parameters or groups, not {one}")
         _keep_freed_memory()
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self._arenas: list[list[Arena]] = []
         groups = list(params)
         if not groups:
-            raise OptionError(f"{type(self).__name__}: got no parameters")
+            raise OptionError(f"{name}: got no parameters")
         for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
             self.add_param_group(group)
 
@@ -200,6 +205,11 @@ class Optimizer:
                 raise GraphError(f"{name}: got a tensor that is computed from others; optimize those")
             if p.dtype.kind != "f":
                 raise DTypeError(f"{name}: parameters are real floating-point numbers, not {p.dtype}")
+            if type(p) is Tensor and not p.requires_grad:  # a frozen Parameter may be thawed later
+                raise GraphError(
+                    f"{name}: a tensor of shape {list(p.shape)} wants no gradient and would never change; make it with "
+                    "requires_grad=True, or an nn.Parameter"
+                )
             if id(p) in seen:
                 raise OptionError(f"{name}: a parameter of shape {list(p.shape)} is given twice")
             seen.add(id(p))
@@ -210,6 +220,17 @@ class Optimizer:
 
     def _check(self, options: Mapping[str, Any]) -> None:
         """Raises OptionError for an option out of its range."""
+
+    def _check_numbers(self, options: Mapping[str, Any], *names: str) -> None:
+        for name in names:
+            try:
+                right = math.isfinite(options[name]) and options[name] >= 0
+            except (TypeError, ValueError):
+                right = False
+            if not right:
+                raise OptionError(
+                    f"{type(self).__name__}: {name} must be a finite number of 0 or more, got {options[name]!r}"
+                )
 
     def _update(self, arena: Arena, block: Block, g: Any, options: dict[str, Any]) -> None:
         """Updates one block. `g` may be a view of a parameter's gradient; what changes it goes into `arena.own(g)`."""
@@ -250,8 +271,8 @@ class Optimizer:
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter._node is not None and parameter._node.watch.grad is not None:
-                    xp = space_of(parameter._array)
-                    parameter._node.watch.grad = None if set_to_none else xp.zeros_like(parameter._array)
+                    array = parameter._array
+                    parameter._node.watch.grad = None if set_to_none else space_of(array).zeros_like(array)
 
     # State
 
@@ -309,7 +330,14 @@ class Optimizer:
 
         Raises: OptionError, ShapeError.
         """
-        name, groups, state = type(self).__name__, state_dict["param_groups"], state_dict["state"]
+        name = type(self).__name__
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
+            got = f"the keys {list(state_dict)}" if isinstance(state_dict, Mapping) else type(state_dict).__name__
+            raise OptionError(
+                f"{name}.load_state_dict: wants what state_dict() gives, a dictionary with 'state' and "
+                f"'param_groups', got {got}"
+            )
+        groups, state = state_dict["param_groups"], state_dict["state"]
         mine, theirs = [len(g["params"]) for g in self.param_groups], [len(g["params"]) for g in groups]
         if mine != theirs:
             raise OptionError(
@@ -317,6 +345,12 @@ class Optimizer:
             )
         entries: dict[int, Mapping[str, Any]] = {}
         for group, saved in zip(self.param_groups, groups, strict=True):
+            missing = [option for option in self.defaults if option not in saved]  # PyTorch's groups have more options
+            if missing:
+                raise OptionError(
+                    f"{name}.load_state_dict: the saved options lack {', '.join(missing)}; is it another "
+                    f"optimizer's state? It has {', '.join(option for option in saved if option != 'params')}"
+                )
             self._check({**group, **saved})
             for p, number in zip(group["params"], saved["params"], strict=True):
                 entries[id(p)] = entry = state.get(number, {})

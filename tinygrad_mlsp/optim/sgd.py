@@ -28,9 +28,7 @@ class SGD(Optimizer):
         super().__init__(params, options)
 
     def _check(self, options: Mapping[str, Any]) -> None:
-        for name in ("lr", "momentum", "weight_decay"):
-            if not options[name] >= 0:
-                raise OptionError(f"SGD: {name} must not be negative, got {options[name]}")
+        self._check_numbers(options, "lr", "momentum", "weight_decay")
         if options["nesterov"] and (options["momentum"] == 0 or options["dampening"] != 0):
             raise OptionError("SGD: nesterov wants a momentum, and no dampening")
 

@@ -96,6 +96,22 @@ def _cut(xp, g, arrays_shape, axis, needed):
 concat.adjoints(arrays=_cut)
 
 
+def _odd_ones(*shapes):
+    """Which of the arrays are unlike the first."""
+    odd = [f"arrays[{i}] {list(s)}" for i, s in enumerate(shapes) if s != shapes[0]]
+    return f"{', '.join(odd)} against arrays[0] {list(shapes[0])}" if odd else ""
+
+
+# Where several dimensions differ, one of them may be the axis joined, and the array library knows which is not.
+concat.on_failure(
+    lambda *shapes: (
+        _odd_ones(*shapes)
+        if len({*map(len, shapes)}) > 1 or sum(len({*lengths}) > 1 for lengths in zip(*shapes, strict=True)) == 1
+        else ""
+    )
+)
+
+
 @linear
 def stack(xp, arrays: list, *, axis=0):
     """y = the arrays side by side along a new axis"""
@@ -108,6 +124,9 @@ stack.adjoints(
         for i, wanted in enumerate(needed)
     ]
 )
+
+
+stack.on_failure(lambda *shapes: (odd := _odd_ones(*shapes)) and f"they must have the same shape: {odd}")
 
 
 @linear

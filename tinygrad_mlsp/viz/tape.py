@@ -18,7 +18,7 @@ from math import sqrt
 from typing import Any
 
 from ..backend import space_of
-from ..errors import GraphError
+from ..errors import DTypeError, GraphError
 from ..recipe import PART, FullRecipe, next_order
 from ..recipe import Node as TapeNode
 from ..sweep import reach
@@ -165,6 +165,7 @@ class Trace:
     def graph(self, root: Tensor | None = None, title: str = "") -> Graph:
         """What the trace has seen: all that backward() went over, or what `root` depends on."""
         if root is not None:
+            _check_tensor(root)
             if root._node is None:
                 raise GraphError("graph: this tensor was not computed from anything that wants a gradient")
             self.begin(reach([root._node]))
@@ -195,4 +196,10 @@ def trace(model: Any = None) -> Trace:
 
 def graph_of(root: Tensor, title: str = "") -> Graph:
     """The graph that a tensor was computed by, before its backward pass."""
+    _check_tensor(root)
     return Trace().graph(root, title)
+
+
+def _check_tensor(root: Any) -> None:
+    if not isinstance(root, Tensor):
+        raise DTypeError(f"graph: what is drawn is the graph of a Tensor, not of {type(root).__name__}")
