@@ -426,15 +426,12 @@ def test_numpy_functions_dispatch(cupy: Any, x: Any) -> None:
     assert cupy.modf(x + 0.5)[1].tolist() == x.tolist() and divmod(x, 2.0)[1][0].tolist() == [0, 1, 0]
 
 
-def test_copies_and_pickles(strict: Any, x: Any) -> None:
+def test_copies_and_pickles(strict: Any, x: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for made in (copy.copy(x), copy.deepcopy(x), x.copy()):
         assert made.tolist() == x.tolist() and made.base is None and made is not x
-    sys.modules.update(strict.modules)
-    try:
-        assert pickle.loads(pickle.dumps(x)).tolist() == x.tolist()
-    finally:
-        for name in strict.modules:
-            del sys.modules[name]
+    for name, module in strict.modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    assert pickle.loads(pickle.dumps(x)).tolist() == x.tolist()
 
 
 def test_random_numbers(cupy: Any) -> None:
