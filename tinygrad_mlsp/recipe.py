@@ -330,7 +330,7 @@ def unbroadcast(xp: Any, g: Any, shape: tuple[int, ...]) -> Any:
     """Sums g over the axes along which an argument of this shape was broadcast."""
     extra = len(g.shape) - len(shape)
     if extra > 0:
-        g = xp.sum(g, axis=tuple(range(extra)))
+        g = xp.sum(g, axis=(0,) if extra == 1 else tuple(range(extra)))
     if g.shape != shape:
         axes = tuple([i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1])
         g = xp.reshape(xp.sum(g, axis=axes), shape)

@@ -9,15 +9,6 @@ from .functional import elu, leaky_relu, softplus
 from .module import Module
 
 
-class _Activation(Module):
-    """An operation of one argument."""
-
-    operation: Any
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.operation(x)
-
-
 class Identity(Module):
     """y = x, whatever it is made with"""
 
@@ -28,28 +19,28 @@ class Identity(Module):
         return x
 
 
-class Sigmoid(_Activation):
+class Sigmoid(Module):
     """y = 1/(1 + e⁻ˣ)"""
 
-    operation = staticmethod(record_of("sigmoid"))
+    forward = staticmethod(record_of("sigmoid"))
 
 
-class Tanh(_Activation):
+class Tanh(Module):
     """y = tanh x"""
 
-    operation = staticmethod(record_of("tanh"))
+    forward = staticmethod(record_of("tanh"))
 
 
-class ReLU(_Activation):
+class ReLU(Module):
     """y = max(0, x)"""
 
-    operation = staticmethod(record_of("relu"))
+    forward = staticmethod(record_of("relu"))
 
 
-class LogSigmoid(_Activation):
+class LogSigmoid(Module):
     """y = ln σ(x)"""
 
-    operation = staticmethod(record_of("log_sigmoid"))
+    forward = staticmethod(record_of("log_sigmoid"))
 
 
 class Softplus(Module):

@@ -49,5 +49,4 @@ class SGD(Optimizer):
                 g = xp.add(t, g, t)
             else:
                 g = b
-        xp.multiply(g, options["lr"], t)
-        xp.subtract(p, t, p)
+        xp.subtract(p, xp.multiply(g, options["lr"], arena.own(g)), p)  # the gradient itself is not needed any more
