@@ -1,0 +1,7 @@
+"""Linear algebra and the Fourier transforms."""
+
+from __future__ import annotations
+
+from .draw import Domain
+
+DOMAINS: dict[str, Domain] = {}
