@@ -291,9 +291,9 @@ def _classes(name: str, input: Tensor, target: Any, weight: Tensor | None) -> tu
 def _valid(name: str, target: Tensor, ignore_index: int, classes: int) -> tuple[Tensor, Any]:
     """The target with class 0 for ignored samples, and which are not ignored (None for all)."""
     array = target._array
-    if not array.size or (ignore_index < 0 and (array.dtype.kind == "u" or array.min() >= 0)):
-        return target, None
     xp = space_of(array)
+    if not array.size or (ignore_index < 0 and (array.dtype.kind == "u" or xp.min(array) >= 0)):
+        return target, None
     ignored = array == ignore_index
     array = xp.where(ignored, 0, array)
     if array.min() < 0:
