@@ -26,9 +26,12 @@ def make(device: str) -> Make:
 WRITES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "copy_": (lambda x, y: y.copy_([5.0, 6.0]), "copy_: writing into"),
     ".data": (lambda x, y: setattr(y, "data", [5.0, 6.0]), ".data: writing into"),
-    "index": (lambda x, y: operator.setitem(y, 0, 5.0), "index: writing into"),
+    "index": (lambda x, y: operator.setitem(x, 0, 5.0), "index: a leaf that wants a gradient .* tg.set_at"),
     "copy_ of a computed value": (lambda x, y: x.detach().copy_(y), "copy_: no gradient .* detach"),
-    "index of a computed value": (lambda x, y: operator.setitem(x.detach(), 0, y[0]), "no gradient .* tg.where"),
+    "index of a view": (lambda x, y: operator.setitem(y[:], 0, 5.0), "a view of another"),
+    "index of a computed value": (
+        lambda x, y: operator.setitem(x.detach().astype("int64"), 0, y[0]), "no gradient .* detach",
+    ),
     "index of a list": (lambda x, y: operator.setitem(x.detach(), slice(0, 2), [y[0], y[1]]), "tg.stack"),
 }
 

@@ -853,6 +853,10 @@ class Reader:
         "tanh": np.tanh, "arsinh": np.arcsinh, "arcosh": np.arccosh, "artanh": np.arctanh, "σ": numpy_space.sigmoid,
         "erf": numpy_space.erf, "isinf": np.isinf, "abs": np.abs, "angle": np.arctan2, "sign": np.sign,
         "max": np.maximum, "min": np.minimum, "copysign": np.copysign, "clip": np.clip,
+        "erfc": numpy_space.erfc, "erfinv": numpy_space.erfinv, "lnΓ": numpy_space.lgamma, "ψ": numpy_space.digamma,
+        "ψ₀": numpy_space.digamma, "ψ₁": lambda x: numpy_space.polygamma(x, 1),
+        "ψ₂": lambda x: numpy_space.polygamma(x, 2),
+        "I₀": numpy_space.i0, "I₁": numpy_space.i1, "I₂": lambda x: numpy_space.iv(x, 2),
     }  # fmt: skip
 
     def __init__(self, values: dict[str, Any]) -> None:
@@ -874,6 +878,7 @@ class Reader:
             .replace("ln 2)", "0.6931471805599453)")
         )
         text = text.replace("ln 10)", "2.302585092994046)").replace("2/√π", "1.1283791670955126")
+        text = text.replace("π", "3.141592653589793")
         self.tokens = [t for t in self.TOKENS.findall(text) if t.strip()]
         value = self.cases()
         assert not self.tokens, (text, self.tokens)
@@ -946,6 +951,8 @@ class Reader:
             return value * 1
         if token == "√":
             return np.sqrt(self.atom(inside))
+        if token == "∞":
+            return np.inf
         if token in ("|", "⌊"):
             value = self.cases(inside="|" if token == "|" else "⌋")
             self.need("|" if token == "|" else "⌋")

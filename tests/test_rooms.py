@@ -20,17 +20,23 @@ CORE = [
     "errors",
     "op",
     "source",
+    "special",
     "backend",
     "convert",
+    "dtypes",
     "rules",
     "recipe",
     "sweep",
     "tensor",
     "record",
+    "compositions",
     "namespace",
+    "linalg",
+    "fft",
     "interop",
     "derivatives",
     "random",
+    "custom",
 ]
 REST = ["interpret", "checking", "viz", "nn", "optim", "energy", "models", "data", "train", "experiments", "cli"]
 # The rest stand side by side, all of them below the core; these look at their neighbours.
@@ -46,7 +52,8 @@ BUILT_ON = {
     "errors": set(),
     "op": {"errors"},
     "source": set(),
-    "backend": {"errors", "op"},
+    "special": {"errors"},
+    "backend": {"errors", "op", "special"},
     "rules": {"op"},
     "recipe": {"errors", "op", "source"},
 }

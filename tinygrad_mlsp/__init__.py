@@ -25,21 +25,31 @@ from .tensor import Tensor, enable_grad, is_grad_enabled, no_grad
 
 __version__ = "0.1.0"
 __all__ = [
-    "Error", "Generator", "Tensor", "enable_grad", "from_dlpack", "grad", "hessian", "hvp", "interop",
-    "is_grad_enabled", "jacobian", "jvp", "manual_seed", "namespace", "no_grad", "tensor", "value_and_grad", "vjp",
+    "Error", "Generator", "Tensor", "check", "checkpoint", "custom_vjp", "enable_grad", "from_dlpack", "grad",
+    "hessian", "hvp", "interop", "is_grad_enabled", "jacobian", "jvp", "manual_seed", "namespace", "no_grad", "tensor",
+    "value_and_grad", "vjp",
 ]  # fmt: skip
 
-_rooms = ("nn", "optim", "data", "train", "models", "viz", "interpret", "experiments", "backend", "random")
+_rooms = (
+    "linalg", "fft", "nn", "optim", "data", "train", "models", "viz", "interpret", "checking", "experiments", "backend",
+    "random",
+)  # fmt: skip
+
+_from = {
+    "Generator": "random", "manual_seed": "random", "check": "checking", "checkpoint": "custom", "custom_vjp": "custom",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """A room of the library, or a function of the array namespace, by its name."""
     if name in _rooms:
         return importlib.import_module(f".{name}", __name__)
-    if name in ("Generator", "manual_seed"):
-        found = getattr(importlib.import_module(".random", __name__), name)
+    if name in _from:
+        found = getattr(importlib.import_module(f".{_from[name]}", __name__), name)
     else:
         found = getattr(namespace, name)
+        if not getattr(getattr(found, "operation", None), "lasting", True):
+            return found
     globals()[name] = found
     return found
 

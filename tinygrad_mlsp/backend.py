@@ -7,13 +7,14 @@ and the rest of the library computes in it unchanged.
 from __future__ import annotations
 
 import functools
-import importlib
+import math
 import operator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from . import special as special_functions
 from .errors import DeviceError, MissingDependency
 from .op import Operation, on_declaration, registry
 
@@ -46,18 +47,17 @@ class Space:
         for array_name, classical in CLASSICAL.items():
             if not hasattr(module, array_name):
                 setattr(self, array_name, getattr(module, classical))
+        for found, function in special_functions.functions.items():
+            setattr(self, found, functools.partial(function, self))
         for operation in registry.values():
             self.adopt(operation)
         on_declaration.append(self.adopt)
 
     def adopt(self, operation: Operation) -> None:
         """Offers an operation's forward function beside the module's own functions."""
-        if not hasattr(type(self), operation.name) and not hasattr(self.module, operation.name):
+        owned = hasattr(type(self), operation.name) or operation.name in special_functions.functions
+        if not owned and not hasattr(self.module, operation.name):
             setattr(self, operation.name, functools.partial(operation.forward, self))
-
-    def erf(self, x: Any) -> Any:
-        self.erf = importlib.import_module(self.special).erf  # type: ignore[method-assign]
-        return self.erf(x)
 
     # The array API's names that NumPy or CuPy lack, and the adjoints of indexing.
 
@@ -92,6 +92,38 @@ class Space:
         """1/(1 + e⁻ˣ) with the exponent held where e⁻ˣ is still finite; four vectorized passes."""
         m = self.module
         return 1 / (1 + m.exp(self.minimum(-x, _EXPONENT.get(x.dtype.itemsize, 709) if x.dtype.kind == "f" else 709)))
+
+    def solve(self, a: Any, b: Any) -> Any:
+        batches = a.shape[:-2], b.shape[:-2]
+        if batches[0] != batches[1]:  # which CuPy does not broadcast
+            joint = np.broadcast_shapes(*batches)
+            a = self.module.broadcast_to(a, (*joint, *a.shape[-2:]))
+            b = self.module.broadcast_to(b, (*joint, *b.shape[-2:]))
+        return self.module.linalg.solve(a, b)
+
+    def eigh(self, x: Any) -> Any:
+        w, q = self.module.linalg.eigh(x)
+        return w, q * self.turns(q, -2)
+
+    def svd(self, x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+        if not compute_uv:
+            return self.module.linalg.svd(x, full_matrices, False)
+        u, s, vh = self.module.linalg.svd(x, full_matrices)
+        n, m, k = u.shape[-1], vh.shape[-2], s.shape[-1]
+        turns = self.turns(u, -2)
+        back = turns[..., :k].conj().swapaxes(-1, -2)
+        if m > n:
+            back = self.concat([back, self.turns(vh[..., k:, :], -1)], axis=-2)
+        return u * turns, s, vh * back
+
+    def turns(self, vectors: Any, axis: int) -> Any:
+        """The signs, or phases, that make each vector's largest entry positive. Eigenvectors have none of their own;
+        with these they move steadily with their matrix, and are the same on every device."""
+        m = self.module
+        if not vectors.size:
+            return m.ones([1 if a == axis % vectors.ndim else n for a, n in enumerate(vectors.shape)], vectors.dtype)
+        top = m.take_along_axis(vectors, m.argmax(m.abs(vectors), axis=axis, keepdims=True), axis)
+        return top.conj() / m.abs(top)
 
     def getitem(self, x: Any, index: Any) -> Any:
         if self.name == "cuda":
@@ -151,6 +183,96 @@ class Space:
             self.add_at(out, where, g)
         return out
 
+    def set_at(self, x: Any, value: Any, index: Any) -> Any:
+        """A copy of x with `value` at the index. Of several values for one place the last counts, here and on a GPU."""
+        if self.name == "cuda":
+            self.check_bounds(x.shape, index)
+        y = self.module.array(x)
+        if hasattr(value, "shape") and value.size == 1:
+            value = value.reshape(())
+        if hasattr(value, "shape") and value.ndim and repeats(index):
+            last = self.last_writers(index, x.shape)
+            value = value.reshape(value.shape[max(value.ndim - last.ndim, 0) :])
+            value = self.module.broadcast_to(value, last.shape).reshape(-1)[last]
+        y[index] = value
+        return y
+
+    def last_writers(self, index: Any, shape: tuple[int, ...]) -> Any:
+        """For each entry of x[index] the number of the one, among them all, that goes to the same place last."""
+        m = self.module
+        place = m.zeros(shape, dtype=np.int64)
+        m.maximum.at(place, index, self.numbers(place[index].shape))
+        return place[index]
+
+    def numbers(self, shape: tuple[int, ...]) -> Any:
+        return self.module.arange(math.prod(shape), dtype=np.int64).reshape(shape)
+
+    def last_written(self, u: Any, index: Any, shape: tuple[int, ...]) -> Any:
+        if not repeats(index):
+            return u
+        last = self.last_writers(index, shape)
+        return self.module.where(last == self.numbers(last.shape), u, 0)
+
+    # Scans, order and windows
+
+    def accumulate(self, x: Any, name: str, axis: int) -> Any:
+        """The running maximum, minimum or logaddexp, in log n steps."""
+        join, n, step = getattr(self, name), x.shape[axis], 1
+        place = (slice(None),) * axis
+        while step < n:
+            later = join(x[(*place, slice(step, None))], x[(*place, slice(0, -step))])
+            x = self.concat([x[(*place, slice(0, step))], later], axis=axis)
+            step *= 2
+        return x if n > 1 else self.module.array(x)
+
+    def cumulative_sum(self, x: Any, axis: int, include_initial: bool = False) -> Any:
+        return self.headed(self.module.cumsum(x, axis), axis, 0, include_initial)
+
+    def cumulative_prod(self, x: Any, axis: int, include_initial: bool = False) -> Any:
+        return self.headed(self.module.cumprod(x, axis), axis, 1, include_initial)
+
+    def headed(self, y: Any, axis: int, value: int, wanted: bool) -> Any:
+        """y, with `value` before its first entries where that is wanted; an axis without entries gets it too."""
+        shape = tuple([1 if a == axis else n for a, n in enumerate(y.shape)])
+        return self.concat([self.module.full(shape, value, dtype=y.dtype), y], axis=axis) if wanted else y
+
+    def linear_recurrence(self, a: Any, b: Any, axis: int, reverse: bool = False) -> Any:
+        """yₖ = aₖ yₖ₋₁ + bₖ along the axis; in reverse yₖ = aₖ₊₁ yₖ₊₁ + bₖ. After each of log n steps every y knows of
+        twice as many before it."""
+        place, m = (slice(None),) * axis, self.module
+        if reverse:
+            a, b = m.flip(a, axis), m.flip(b, axis)
+            a = self.concat([a[(*place, slice(0, 1))], a[(*place, slice(0, -1))]], axis=axis)
+            return m.flip(self.linear_recurrence(a, b, axis), axis)
+        n, step = b.shape[axis], 1
+        while step < n:
+            start, late, early = (*place, slice(0, step)), (*place, slice(step, None)), (*place, slice(0, -step))
+            b = self.concat([b[start], b[late] + a[late] * b[early]], axis=axis)
+            a = self.concat([a[start], a[late] * a[early]], axis=axis)
+            step *= 2
+        return b if n > 1 else m.array(b)
+
+    def sort(self, x: Any, axis: int = -1, descending: bool = False) -> Any:
+        y = self.module.sort(x, axis=axis)
+        return self.module.flip(y, axis) if descending else y
+
+    def argsort(self, x: Any, axis: int = -1, descending: bool = False) -> Any:
+        m = self.module
+        if not descending:
+            return m.argsort(x, axis=axis, kind="stable")
+        return x.shape[axis] - 1 - m.flip(m.argsort(m.flip(x, axis), axis=axis, kind="stable"), axis)
+
+    def unfold(self, x: Any, axis: int, size: int, step: int) -> Any:
+        windows = self.module.lib.stride_tricks.sliding_window_view(x, size, axis=axis)
+        return windows[(slice(None),) * axis + (slice(None, None, step),)]
+
+    def overlap_add(self, windows: Any, shape: tuple[int, ...], axis: int, step: int) -> Any:
+        out = self.module.zeros(shape, dtype=windows.dtype)
+        reach = (windows.shape[axis] - 1) * step + 1
+        for k in range(windows.shape[-1]):
+            out[(slice(None),) * axis + (slice(k, k + reach, step),)] += windows[..., k]
+        return out
+
     def along_axis(self, indices: Any, shape: tuple[int, ...], axis: int) -> tuple[Any, ...]:
         """The index of x[indices] along one axis, row by row: along the others every entry stays in its own place, and
         where x is broadcast, in the only one."""
@@ -162,6 +284,23 @@ class Space:
 
 
 _EXPONENT = {2: 11, 4: 88, 8: 709}  # e to this is finite in a float of so many bytes
+
+
+def _inside(room: str, name: str) -> Any:
+    def call(self: Space, *arguments: Any, **options: Any) -> Any:
+        found = getattr(getattr(self.module, room), name)
+        setattr(self, name, found)
+        return found(*arguments, **options)
+
+    return call
+
+
+# What the rules call by its own name lies in a module of NumPy's and CuPy's.
+for _room, _names in {
+    "linalg": "inv det slogdet cholesky eigvalsh qr", "fft": "fftn ifftn rfftn irfftn",
+}.items():  # fmt: skip
+    for _name in _names.split():
+        setattr(Space, _name, _inside(_room, _name))
 
 
 class LateSpace(Space):
@@ -232,6 +371,9 @@ class NumpySpace(Space):
         if indices.ndim != x.ndim or indices.dtype.kind not in "iu":
             return np.take_along_axis(x, indices, axis=axis)
         return x[self.along_axis(indices, x.shape, axis % x.ndim)]
+
+    def accumulate(self, x: Any, name: str, axis: int) -> Any:
+        return getattr(np, name).accumulate(x, axis=axis)
 
     def broadcast_to(self, x: Any, shape: Any) -> Any:
         if x.ndim:

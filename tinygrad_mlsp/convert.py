@@ -33,12 +33,25 @@ def _bare(data: Any) -> Any:
     ]
 
 
+def _wide(data: Any) -> bool:
+    """Whether nested lists hold a Tensor of double width, which no number beside it makes narrower."""
+    if not isinstance(data, (list, tuple)):
+        return False
+    kinds = set(map(type, data))
+    if any(hasattr(k, "_as_element") for k in kinds) and any(
+        getattr(d, "dtype", None) in (np.float64, np.complex128) for d in data if hasattr(d, "_as_element")
+    ):
+        return True
+    return any(issubclass(k, (list, tuple)) for k in kinds) and any(map(_wide, data))
+
+
 def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
     """A raw array of anything array-like. Python floats become float32."""
     data = getattr(data, "_array", data)  # of a Tensor
     given = type(data).__name__
     if dtype is not None:
         dtype = as_dtype(dtype)
+    plain = data
     if type(data) not in spaces and space_of(data) is numpy_space:  # not an array, or one of NumPy's other kinds
         if isinstance(data, (list, tuple)):
             data = _bare(data)
@@ -49,7 +62,9 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
             data = np.asarray(data)
         except ValueError as problem:
             raise ShapeError(f"Tensor: nested lists of unequal lengths ({problem})") from problem
-        if not is_array and dtype is None and data.dtype in (np.float64, np.complex128):
+        if dtype is not None and dtype.kind in "iu" and isinstance(plain, (int, list, tuple)) and data.dtype != dtype:
+            data = _whole(plain, data, dtype)
+        if not is_array and dtype is None and data.dtype in (np.float64, np.complex128) and not _wide(plain):
             data = data.astype(float32 if data.dtype == np.float64 else np.complex64)
     if data.dtype.kind not in "fciub":
         raise DTypeError(f"Tensor: dtype {data.dtype} is not numeric (from {given})")
@@ -60,6 +75,18 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
     elif not data.dtype.isnative:
         data = data.astype(data.dtype.newbyteorder("="))
     return data if device is None else to_device(data, device)
+
+
+def _whole(plain: Any, data: Any, dtype: Any) -> Any:
+    """Numbers as whole ones straight away: on the way through float64 NumPy would round those that need 64 bits."""
+    if data.dtype.kind not in "iufO":
+        return data
+    try:
+        return np.asarray(plain, dtype=dtype)
+    except (OverflowError, ValueError) as problem:
+        raise DTypeError(f"Tensor: the numbers do not fit dtype {dtype} ({problem})") from problem
+    except TypeError:
+        return data  # no numbers at all, of which the caller speaks
 
 
 def common_dtype(dtypes: Sequence[Any], numbers: Sequence[Any] = ()) -> Any:

@@ -14,7 +14,7 @@ uses, takes part in a graph, the derivative is recorded in it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -201,7 +201,7 @@ def _jvp(name: str, f: Callable[..., Any], primals: Sequence[Any], tangents: Seq
 
 def _places(name: str, argnums: Sequence[int], args: Sequence[Any]) -> list[int]:
     if not all(-len(args) <= n < len(args) for n in argnums):
-        raise ShapeError(f"{name}: argnums {tuple(argnums)} do not fit a call with {len(args)} argument(s)")
+        raise OptionError(f"{name}: argnums {tuple(argnums)} do not fit a call with {len(args)} argument(s)")
     return [n % len(args) for n in argnums]
 
 
@@ -281,7 +281,13 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
 def jacobian(f: Callable[..., Any], argnums: int = 0, mode: str = "auto") -> Callable[..., Tensor]:
     """The function x ↦ J, of shape [*f(x).shape, *x.shape].
 
-    `mode` is "reverse" (a sweep an output), "forward" (a sweep an input) or "auto", the fewer of the two.
+    `mode` is "reverse" (a sweep an output), "forward" (a sweep an input) or "auto", the fewer of the two. For a matrix
+    that is too large to be held, `jacobian(f).chunks(k, x)` goes over it, k sweeps at a time: pairs of a slice and the
+    part of J at that slice of the flattened outputs, of shape [k, *x.shape] (with mode="forward", of the flattened
+    inputs: [*f(x).shape, k]).
+
+    >>> [(rows, block.shape) for rows, block in jacobian(lambda x: x * x).chunks(2, [1.0, 2.0, 3.0])]
+    [(slice(0, 2, None), (2, 3)), (slice(2, 3, None), (1, 3))]
     """
     return _jacobian("jacobian", f, argnums, mode)
 
@@ -290,9 +296,10 @@ def _jacobian(name: str, f: Callable[..., Any], argnums: int, mode: str) -> Call
     chosen = _numbers(name, argnums, many=False)
     if mode not in ("auto", "forward", "reverse"):
         raise OptionError(f"jacobian: mode is 'auto', 'forward' or 'reverse', not {mode!r}")
+    _function(name, f)
 
-    @functools.wraps(_function(name, f))
-    def matrix(*args: Any, **kwargs: Any) -> Tensor:
+    def sweeps(chunk: int, mode: str, args: tuple[Any, ...], kwargs: Any) -> Iterator[tuple[slice, Tensor, Any]]:
+        """J in blocks of so many sweeps (0: of all), and its shape."""
         (place,) = _places(name, chosen, args)
 
         def partial(x: Any) -> Any:
@@ -302,25 +309,46 @@ def _jacobian(name: str, f: Callable[..., Any], argnums: int, mode: str) -> Call
         if len(run.outputs) != 1 or len(run.inputs) != 1:
             raise ShapeError(f"{name}: one tensor in, one tensor out; use vjp or jvp for more")
         x, y = run.inputs[0], run.outputs[0]
-        xp = space_of(x._array)
-        stack, reshape = record_of("stack"), record_of("reshape")
         both_complex = x.dtype.kind == y.dtype.kind == "c"
         sees_all = x.dtype.kind == "c" or y.dtype.kind != "c"  # a sweep back to a real x keeps the real part only
         backwards = mode == "reverse" or (mode == "auto" and y.size <= x.size and sees_all)
         like = y if backwards else x
-        units = [wrap(xp.reshape(row, like.shape), None) for row in xp.eye(like.size, dtype=like.dtype)]
-        if not units:
-            return wrap(xp.zeros(y.shape + x.shape, dtype=y.dtype), None)
-        if backwards:
-            rows = [run.pull([u], retain=True)[0] for u in units]
-            return reshape(stack([_conj(r) for r in rows] if both_complex else rows), y.shape + x.shape)
-        return reshape(stack([run.push([u])[0] for u in units], axis=-1), y.shape + x.shape)
+        if not like.size:
+            shape = (0, *x.shape) if backwards else (*y.shape, 0)
+            yield slice(0, 0), wrap(space_of(x._array).zeros(shape, dtype=y.dtype), None), y.shape + x.shape
 
+        def sweep(i: int) -> Tensor:
+            unit = space_of(like._array).zeros_like(like._array)
+            unit.reshape(-1)[i] = 1
+            if not backwards:
+                return run.push([wrap(unit, None)])[0]
+            row = run.pull([wrap(unit, None)], retain=True)[0]
+            return _conj(row) if both_complex else row
+
+        for start in range(0, like.size, chunk := chunk or like.size or 1):
+            rows = slice(start, min(start + chunk, like.size))
+            parts = [sweep(i) for i in range(rows.start, rows.stop)]
+            yield rows, record_of("stack")(parts, axis=0 if backwards else -1), y.shape + x.shape
+
+    @functools.wraps(f)
+    def matrix(*args: Any, **kwargs: Any) -> Tensor:
+        ((_, block, shape),) = sweeps(0, mode, args, kwargs)
+        return record_of("reshape")(block, shape)
+
+    def chunks(size: int, *args: Any, **kwargs: Any) -> Iterator[tuple[slice, Tensor]]:
+        if not isinstance(size, int) or size < 1:
+            raise OptionError(f"{name}: chunks of {size!r} sweeps; a whole number from 1 on is wanted")
+        found = sweeps(size, "reverse" if mode == "auto" else mode, args, kwargs)
+        return ((rows, block) for rows, block, _ in found)
+
+    matrix.chunks = chunks  # type: ignore[attr-defined]
     return matrix
 
 
 def hessian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
     """The function x ↦ ∇²f, of shape [*x.shape, *x.shape], of a scalar f: forward over backward.
+
+    `hessian(f).chunks(k, x)` goes over its columns, k at a time, as `jacobian` says.
 
     >>> hessian(lambda x: (x * x * x).sum())([1.0, 2.0])
     Tensor([[ 6.,  0.],

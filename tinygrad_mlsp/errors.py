@@ -17,6 +17,10 @@ class DeviceError(Error, RuntimeError):
     """Tensors on two devices, or a device that is not there."""
 
 
+class MatrixError(Error, ValueError):
+    """A matrix without what the operation needs of it: it is singular, or not positive definite."""
+
+
 class GraphError(Error, RuntimeError):
     """A backward pass that cannot run: freed, changed or missing graph."""
 
@@ -35,3 +39,7 @@ class OptionError(Error, ValueError):
 
 class IndexingError(Error, IndexError):
     """An index outside the tensor, or of a kind that does not index."""
+
+
+class AxisError(ShapeError, IndexingError):
+    """An axis that the tensor does not have."""

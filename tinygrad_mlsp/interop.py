@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
+import sys
 from typing import Any
 
 import numpy as np
 
-from . import namespace
+from . import fft, linalg, namespace
 from .backend import cupy_space
-from .errors import DeviceError, DTypeError, Error
+from .dtypes import VERSIONS
+from .errors import DeviceError, DTypeError, Error, OptionError
 from .op import registry
 from .tensor import Tensor, maker, wrap
 
@@ -18,8 +20,10 @@ _NAMES = {
     "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
     "arctan2": "atan2", "arctanh": "atanh", "true_divide": "divide", "power": "pow", "concatenate": "concat",
     "invert": "bitwise_invert", "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift",
-    "transpose": "permute_dims", "conjugate": "conj", "amax": "max", "amin": "min", "rint": "round", "around": "round",
+    "transpose": "permute_dims", "conjugate": "conj", "cumsum": "cumulative_sum", "cumprod": "cumulative_prod",
+    "amax": "max", "amin": "min", "rint": "round", "around": "round",
 }  # fmt: skip
+_ROOMS = {"numpy.linalg": linalg, "numpy.fft": fft}
 _KEYWORDS = {"ddof": "correction", "a_min": "min", "a_max": "max"}
 
 
@@ -28,7 +32,11 @@ def _ours(name: str) -> Any:
     return getattr(namespace, name) if name in registry or name in _COMPOSED else None
 
 
-_COMPOSED = {"einsum", "moveaxis", "swapaxes", "broadcast_arrays", "full_like", "empty_like"}
+_COMPOSED = {
+    "einsum", "moveaxis", "swapaxes", "broadcast_arrays", "full_like", "empty_like", "meshgrid", "nonzero",
+    "tensordot", "kron", "diff", "median", "quantile", "repeat", "searchsorted",
+    "count_nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values", "result_type", "can_cast",
+}  # fmt: skip
 
 
 def _refusal(name: str, module: str = "numpy") -> DTypeError:
@@ -51,10 +59,16 @@ def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any)
     """NumPy's functions on Tensors reach the function of the same name, or say that there is none."""
     if func.__name__ in ("shape", "ndim", "size") and len(args) == 1 and not kwargs:
         return getattr(args[0], func.__name__)
-    function = _ours(func.__name__)
+    room = _ROOMS.get(func.__module__)
+    function = _ours(func.__name__) if room is None else getattr(room, func.__name__, None)
     if function is None:
         raise _refusal(func.__name__, func.__module__ or "numpy")
     given = {_KEYWORDS.get(k, k): v for k, v in kwargs.items()}
+    if room is fft:  # by position too in NumPy, where norm=None is "backward"
+        several = func.__name__.endswith("fftn")
+        names = ("axes",) if "shift" in func.__name__ else ("s", "axes", "norm") if several else ("n", "axis", "norm")
+        args, given = args[:1], {**dict(zip(names, args[1:], strict=False)), **given}
+        given = {k: v for k, v in given.items() if v is not None}
     if func.__name__ == "transpose" and len(args) == 1 and not given:
         return args[0].T
     try:
@@ -74,8 +88,16 @@ def _array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndar
     return np.array(self._array, dtype=dtype, copy=copy)
 
 
-def from_dlpack(x: Any) -> Tensor:
-    """A Tensor that shares the memory of another library's array, on the CPU or a GPU."""
+def from_dlpack(x: Any, device: str | None = None, copy: bool | None = None) -> Tensor:
+    """A Tensor that shares the memory of another library's array, on the CPU or a GPU; with `copy`, or when it is
+    moved to another device, a copy.
+
+    Raises: OptionError for copy=False where only a copy would do.
+    """
+    return namespace.asarray(_imported(x), device=device, copy=copy)
+
+
+def _imported(x: Any) -> Tensor:
     if isinstance(x, Tensor):
         x = x._array
     if not hasattr(x, "__dlpack_device__"):
@@ -88,10 +110,25 @@ def from_dlpack(x: Any) -> Tensor:
     raise DeviceError(f"from_dlpack: memory of device type {kind} is neither CPU nor CUDA")
 
 
-def _dlpack(self: Tensor, **options: Any) -> Any:
+def _dlpack(
+    self: Tensor,
+    *,
+    stream: Any = None,
+    max_version: tuple[int, int] | None = None,
+    dl_device: tuple[int, int] | None = None,
+    copy: bool | None = None,
+) -> Any:
+    """The memory, for another library to share; see `from_dlpack`."""
     if self._node is not None:
         raise DTypeError("DLPack carries no graph; use detach() first")
-    return self._array.__dlpack__(**options)
+    return self._array.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+
+
+def _array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
+    """The library, for array-API code; every version of the standard up to 2024.12 holds."""
+    if api_version is not None and api_version not in VERSIONS:
+        raise OptionError(f"__array_namespace__: {api_version!r} is none of the versions {', '.join(VERSIONS)}")
+    return sys.modules[__package__]
 
 
 def _html(self: Tensor) -> str:
@@ -122,5 +159,5 @@ Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]
 Tensor.__array__ = _array  # type: ignore[attr-defined]
 Tensor.__dlpack__ = _dlpack  # type: ignore[attr-defined]
 Tensor.__dlpack_device__ = lambda self: self._array.__dlpack_device__()  # type: ignore[attr-defined]
-Tensor.__array_namespace__ = lambda self, api_version=None: namespace  # type: ignore[attr-defined]
+Tensor.__array_namespace__ = _array_namespace  # type: ignore[attr-defined]
 Tensor._repr_html_ = _html  # type: ignore[attr-defined]

@@ -7,30 +7,67 @@ compositions that need no rule of their own. The operators of Tensor are attache
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Callable
-from typing import Any
+from types import NoneType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import record, rules  # noqa: F401  (they make and declare the operations)
-from .backend import space_for
-from .convert import as_array, as_dtype, common_dtype
-from .errors import DTypeError, OptionError, ShapeError
+from .backend import space_for, space_of, spaces
+from .compositions import (  # noqa: F401
+    add_at,
+    diff,
+    gather,
+    index_add,
+    masked_fill,
+    masked_select,
+    median,
+    put_along_axis,
+    quantile,
+    repeat,
+    searchsorted,
+    set_at,
+    topk,
+)  # fmt: skip
+from .convert import as_array, as_dtype
+from .dtypes import (  # noqa: F401
+    __array_api_version__,
+    __array_namespace_info__,
+    bool,
+    can_cast,
+    complex64,
+    complex128,
+    finfo,
+    float16,
+    float32,
+    float64,
+    iinfo,
+    int8,
+    int16,
+    int32,
+    int64,
+    isdtype,
+    result_type,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)  # fmt: skip
+from .errors import AxisError, DTypeError, OptionError, ShapeError
 from .op import registry
 from .tensor import Tensor, record_of, wrap
 
 pi, e, inf, nan, newaxis = np.pi, np.e, np.inf, np.nan, None
-bool, int8, int16, int32, int64 = np.dtype("bool"), np.dtype("i1"), np.dtype("i2"), np.dtype("i4"), np.dtype("i8")
-uint8, uint16, uint32, uint64 = np.dtype("u1"), np.dtype("u2"), np.dtype("u4"), np.dtype("u8")
-float16, float32, float64 = np.dtype("f2"), np.dtype("f4"), np.dtype("f8")
-complex64, complex128 = np.dtype("c8"), np.dtype("c16")
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
     """An operation by its name; found once, then an ordinary attribute."""
     if name in registry:
-        globals()[name] = registry[name].record
-        return globals()[name]
+        if registry[name].lasting:
+            globals()[name] = registry[name].record
+        return registry[name].record
     raise AttributeError(f"tinygrad_mlsp has no {name!r}")
 
 
@@ -49,14 +86,38 @@ def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_gra
 
 
 def asarray(data: Any, dtype: Any = None, device: str | None = None, copy: Any = None) -> Tensor:
-    """A Tensor of the data; a Tensor that fits is returned as it is, graph included."""
+    """A Tensor of the data; a Tensor that fits is returned as it is, graph included.
+
+    With `copy` the memory is new; with copy=False it is the data's own, and what needs a copy is an error.
+
+    Raises: OptionError for copy=False where only a copy would do.
+    """
     if isinstance(data, Tensor):
         out = data.to(device, dtype if dtype != data.dtype else None)
-        return +out if copy else out
-    return tensor(data, dtype, device) if copy else Tensor(data, dtype=dtype, device=device)
+        if copy is False and out._array is not data._array:
+            raise _no_copy("asarray", f"a tensor of {data.dtype} on {data.device} as {out.dtype} on {out.device}")
+        return _copied(out) if copy and out._array is data._array else out
+    if copy is False and type(data) not in spaces:
+        try:
+            data = np.asarray(data, copy=False)
+        except ValueError as problem:
+            raise _no_copy("asarray", f"{type(data).__name__} into an array") from problem
+    out = tensor(data, dtype, device) if copy else Tensor(data, dtype=dtype, device=device)
+    if copy is False and out._array is not data:
+        raise _no_copy("asarray", f"an array of {data.dtype} as {out.dtype} on {out.device}")
+    return out
 
 
-def _create(name: str, dtype: Any, device: str | None, *arguments: Any) -> Tensor:
+def _copied(x: Tensor) -> Tensor:
+    """x in memory of its own; truths, which have no sign, too."""
+    return record_of("positive")(x) if x.dtype.kind != "b" else wrap(x._array.copy(), None)
+
+
+def _no_copy(name: str, what: str) -> OptionError:
+    return OptionError(f"{name}: copy=False, but {what} needs a copy; leave copy out")
+
+
+def _create(name: str, dtype: Any, device: str | None, *arguments: Any, **options: Any) -> Tensor:
     if isinstance(dtype, int):
         raise DTypeError(f"{name}: {dtype!r} is not a dtype; pass the shape as a tuple, as in {name}((2, 3))")
     dtype = as_dtype(float32 if dtype is None else dtype, name)
@@ -64,8 +125,8 @@ def _create(name: str, dtype: Any, device: str | None, *arguments: Any) -> Tenso
     try:
         if space.name == "cuda":
             with space.module.cuda.Device(index):
-                return wrap(getattr(space, name)(*arguments, dtype=dtype), None)
-        return wrap(getattr(space, name)(*arguments, dtype=dtype), None)
+                return wrap(getattr(space, name)(*arguments, dtype=dtype, **options), None)
+        return wrap(getattr(space, name)(*arguments, dtype=dtype, **options), None)
     except (TypeError, ValueError, OverflowError) as problem:
         if name in ("arange", "linspace"):
             raise OptionError(f"{name}: cannot count along {arguments}: {problem}") from problem
@@ -73,29 +134,32 @@ def _create(name: str, dtype: Any, device: str | None, *arguments: Any) -> Tenso
         raise ShapeError(f"{name}: {what} is not of whole numbers from 0 on that fit: {problem}") from problem
 
 
-def zeros(shape: Any, dtype: Any = float32, device: str | None = None) -> Tensor:
+def zeros(shape: Any, dtype: Any = None, device: str | None = None) -> Tensor:
     """Zeros, float32 unless told."""
     return _create("zeros", dtype, device, shape)
 
 
-def ones(shape: Any, dtype: Any = float32, device: str | None = None) -> Tensor:
+def ones(shape: Any, dtype: Any = None, device: str | None = None) -> Tensor:
     """Ones, float32 unless told."""
     return _create("ones", dtype, device, shape)
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None, device: str | None = None) -> Tensor:
-    """One value everywhere; Python floats give float32."""
+    """One value everywhere; Python floats give float32. A gradient goes to a value that is a 0-d tensor."""
+    if isinstance(fill_value, Tensor):
+        value = asarray(fill_value, device=device)
+        return _copied(record_of("broadcast_to")(value if dtype is None else astype(value, dtype), shape))
     return _create("full", dtype or as_array(fill_value).dtype, device, shape, fill_value)
 
 
-def empty(shape: Any, dtype: Any = float32, device: str | None = None) -> Tensor:
+def empty(shape: Any, dtype: Any = None, device: str | None = None) -> Tensor:
     """Uninitialized memory."""
     return _create("empty", dtype, device, shape)
 
 
-def eye(n: int, m: int | None = None, dtype: Any = float32, device: str | None = None) -> Tensor:
-    """The identity matrix [n, m]."""
-    return _create("eye", dtype, device, n, n if m is None else m)
+def eye(n: int, m: int | None = None, k: int = 0, dtype: Any = None, device: str | None = None) -> Tensor:
+    """The identity matrix [n, m], its ones moved `k` places to the right."""
+    return _create("eye", dtype, device, n, n if m is None else m, k=k)
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, device: str | None = None) -> Tensor:
@@ -113,28 +177,132 @@ def all_ints(*values: Any) -> Any:
     return builtins.all(isinstance(v, (int, np.integer)) for v in values)
 
 
-def linspace(start: float, stop: float, num: int, dtype: Any = float32, device: str | None = None) -> Tensor:
-    """`num` numbers from start to stop, both included."""
-    return _create("linspace", dtype, device, start, stop, num)
+def linspace(
+    start: Any,
+    stop: Any,
+    num: int,
+    dtype: Any = None,
+    device: str | None = None,
+    endpoint: builtins.bool = True,
+) -> Tensor:
+    """`num` numbers from start to stop, both included; without the endpoint, one step short of it."""
+    if dtype is None and (isinstance(start, complex) or isinstance(stop, complex)):
+        dtype = complex64
+    return _create("linspace", dtype, device, start, stop, num, endpoint=endpoint)
 
 
-def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Tensor:
+def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
+    """The coordinates of a grid: each vector along an axis of its own, copied along all others.
+
+    Shapes: of vectors of lengths n, m, k, … each [m, n, k, …], or with indexing="ij" each [n, m, k, …]
+    """
+    if indexing not in ("xy", "ij"):
+        raise OptionError(f"meshgrid: indexing is 'xy' or 'ij', not {indexing!r}")
+    axes = list(range(len(arrays)))
+    if indexing == "xy" and len(arrays) > 1:
+        axes[:2] = [1, 0]
+    lines = [_reshape(t, (1,) * a + (-1,) + (1,) * (len(axes) - a - 1)) for t, a in zip(map(asarray, arrays), axes)]
+    return broadcast_arrays(*lines)
+
+
+# Like another: its shape, and unless told its dtype and device.
+
+
+def full_like(x: Any, fill_value: Any, dtype: Any = None, device: str | None = None) -> Tensor:
     """One value everywhere, like x."""
-    return full(x.shape, fill_value, dtype or x.dtype, x.device)
+    x = asarray(x)
+    return full(x.shape, fill_value, dtype or x.dtype, device or x.device)
 
 
-def empty_like(x: Any, dtype: Any = None) -> Tensor:
+def empty_like(x: Any, dtype: Any = None, device: str | None = None) -> Tensor:
     """Uninitialized memory, like x."""
-    return empty(x.shape, dtype or x.dtype, x.device)
+    x = asarray(x)
+    return empty(x.shape, dtype or x.dtype, device or x.device)
+
+
+def zeros_like(x: Any, dtype: Any = None, device: str | None = None) -> Tensor:
+    """Zeros, like x."""
+    return record_of("zeros_like")(x) if dtype is None is device else full_like(x, 0, dtype, device)
+
+
+def ones_like(x: Any, dtype: Any = None, device: str | None = None) -> Tensor:
+    """Ones, like x."""
+    return record_of("ones_like")(x) if dtype is None is device else full_like(x, 1, dtype, device)
 
 
 # Compositions
 
 
-def astype(x: Any, dtype: Any) -> Tensor:
-    """y = x in another dtype. No gradient goes through whole numbers and truths."""
-    x, dtype = asarray(x), as_dtype(dtype, "astype")
+def astype(x: Any, dtype: Any, copy: builtins.bool = True, device: str | None = None) -> Tensor:
+    """y = x in another dtype; where nothing changes, with copy=False x itself. No gradient goes through whole
+    numbers and truths."""
+    x, dtype = asarray(x, device=device), as_dtype(dtype, "astype")
+    if not copy and x.dtype == dtype:
+        return x
+    if x.dtype.kind == "c" and dtype.kind not in "cb":
+        raise DTypeError(f"astype: {x.dtype} does not fit {dtype}; take its real or imag part, or abs")
     return record_of("astype")(x if dtype.kind in "fc" else x.detach(), dtype)
+
+
+def sum(x: Any, axis: Any = None, keepdims: builtins.bool = False, dtype: Any = None) -> Tensor:
+    """y = Σ x, added up in `dtype`; whole numbers in 64 bits unless told"""
+    y = record_of("sum")(x if dtype is None else astype(x, dtype), axis=axis, keepdims=keepdims)
+    return y if dtype is None else astype(y, dtype, copy=False)
+
+
+def prod(x: Any, axis: Any = None, keepdims: builtins.bool = False, dtype: Any = None) -> Tensor:
+    """y = Π x, multiplied in `dtype`; whole numbers in 64 bits unless told"""
+    y = record_of("prod")(x if dtype is None else astype(x, dtype), axis=axis, keepdims=keepdims)
+    return y if dtype is None else astype(y, dtype, copy=False)
+
+
+def cumulative_sum(x: Any, axis: Any = None, include_initial: builtins.bool = False, dtype: Any = None) -> Tensor:
+    """yᵢ = x₁ + … + xᵢ along an axis, added up in `dtype`; with the empty sum 0 before it if wanted"""
+    x = x if dtype is None else astype(x, dtype)
+    y = record_of("cumulative_sum")(x, axis=axis, include_initial=include_initial)
+    return y if dtype is None else astype(y, dtype, copy=False)
+
+
+def cumulative_prod(x: Any, axis: Any = None, include_initial: builtins.bool = False, dtype: Any = None) -> Tensor:
+    """yᵢ = x₁ x₂ … xᵢ along an axis, multiplied in `dtype`; with the empty product 1 before it if wanted"""
+    x = x if dtype is None else astype(x, dtype)
+    y = record_of("cumulative_prod")(x, axis=axis, include_initial=include_initial)
+    return y if dtype is None else astype(y, dtype, copy=False)
+
+
+def reshape(x: Any, shape: Any, copy: builtins.bool | None = None) -> Tensor:
+    """y = the same entries in another shape; in memory of its own with `copy`, in x's with copy=False.
+
+    Raises: OptionError for copy=False where only a copy would do.
+    """
+    if copy is None:
+        return record_of("reshape")(x, shape)
+    x = asarray(x)
+    y = record_of("reshape")(_copied(x) if copy else x, shape)
+    if not copy and x.size and not space_of(x._array).module.may_share_memory(x._array, y._array):
+        raise _no_copy("reshape", f"shape {x.shape} in this order of memory as {y.shape}")
+    return y
+
+
+def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
+    """y = x held in [min, max], which are numbers, or arrays that broadcast; where x is at a bound its slope is 1"""
+    if isinstance(min, (int, float, NoneType)) and isinstance(max, (int, float, NoneType)):
+        return record_of("clip")(x, min=min, max=max)
+    y = x = asarray(x)
+    for bound, inside in ((min, "greater_equal"), (max, "less_equal")):
+        if bound is not None:
+            kept = record_of(inside)(y, bound) | record_of("isnan")(y)  # a bound that is NaN is not kept to
+            y = record_of("where")(kept, y, bound)
+    return astype(y, x.dtype, copy=False) if y.dtype.kind == x.dtype.kind else y
+
+
+def sign(x: Any) -> Tensor:
+    """y = −1, 0 or 1; of complex numbers x/|x|, with its slope"""
+    if getattr(x, "dtype", bool).kind != "c":
+        return record_of("sign")(x)
+    x = asarray(x)
+    size = record_of("abs")(x)
+    return x / record_of("where")(size == 0, inf, size) + 0
 
 
 def einsum(equation: str, *arrays: Any) -> Tensor:
@@ -143,28 +311,99 @@ def einsum(equation: str, *arrays: Any) -> Tensor:
     >>> einsum("ij,j->i", [[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
     Tensor([3., 7.], dtype=float32)
     """
-    return record_of("einsum")(arrays, equation)
+    try:
+        return record_of("einsum")(arrays, equation)
+    except (ShapeError, DTypeError) as problem:
+        if fault := _einsum_fault(equation, [asarray(a).shape for a in arrays]):
+            raise type(problem)(f"einsum: {fault}") from problem
+        raise
 
 
-def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
+def _einsum_fault(equation: Any, shapes: list[tuple[int, ...]]) -> str:
+    """What is wrong with an equation, in words; empty if it is something else."""
+    if not isinstance(equation, str):
+        return f"the equation is a string such as 'ij,jk->ik', not {equation!r}"
+    left, arrow, result = equation.replace(" ", "").replace("...", "…").partition("->")
+    wrong = sorted({c for c in left + result if not (c in ",…" or (c.isascii() and c.isalpha()))})
+    if wrong:
+        return f"{', '.join(map(repr, wrong))} in {equation!r} is no letter, comma, ellipsis or arrow"
+    operands = left.split(",")
+    if len(operands) != len(shapes):
+        return f"{equation!r} has {len(operands)} operand(s), {len(shapes)} were given"
+    for letters, shape in zip(operands, shapes, strict=True):
+        named = len(letters.replace("…", ""))
+        if named > len(shape) or (named < len(shape) and "…" not in letters):
+            return f"{letters!r} in {equation!r} names {named} axes, but the tensor of shape {shape} has {len(shape)}"
+    lost = sorted({c for c in result if c not in left})
+    if lost:
+        return f"{', '.join(map(repr, lost))} of the result of {equation!r} is in no operand"
+    twice = sorted({c for c in result if result.count(c) > 1})
+    return f"{', '.join(map(repr, twice))} is twice in the result of {equation!r}" if arrow and twice else ""
+
+
+def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Tensor:
+    """y = Σ x1 x2 over pairs of axes: the last and first `axes` of them, or those in two lists. No conjugation.
+
+    Shapes: x1 [..., k], x2 [k, ...], y [..., ...]
+    """
+    a, b = asarray(x1), asarray(x2)
+    if isinstance(axes, (int, np.integer)):
+        if not 0 <= axes <= builtins.min(a.ndim, b.ndim):
+            raise ShapeError(f"tensordot: axes={axes} of shapes {a.shape} and {b.shape}")
+        axes = range(a.ndim - axes, a.ndim), range(axes)
+    left, right = ([n] if isinstance(n, (int, np.integer)) else list(n) for n in axes)
+    left, right = [_axis("tensordot", a, n) for n in left], [_axis("tensordot", b, n) for n in right]
+    lengths = [a.shape[n] for n in left]
+    if lengths != [b.shape[n] for n in right] or len({*left}) < len(left) or len({*right}) < len(right):
+        raise ShapeError(f"tensordot: axes {left} of shape {a.shape} and {right} of {b.shape} do not pair up")
+    rows, columns = ([n for n in range(t.ndim) if n not in done] for t, done in ((a, left), (b, right)))
+    outside = [a.shape[n] for n in rows], [b.shape[n] for n in columns]
+    a = _reshape(record_of("permute_dims")(a, (*rows, *left)), math.prod(outside[0]), math.prod(lengths))
+    b = _reshape(record_of("permute_dims")(b, (*right, *columns)), math.prod(lengths), math.prod(outside[1]))
+    return _reshape(record_of("matmul")(a, b), (*outside[0], *outside[1]))
+
+
+def kron(x1: Any, x2: Any) -> Tensor:
+    """y = the blocks x1ᵢⱼ x2: every entry of one times all of the other.
+
+    Shapes: x1 [n, m], x2 [k, l], y [n k, m l]; of any, and of unequal numbers of axes
+    """
+    a, b = asarray(x1), asarray(x2)
+    ndim = builtins.max(a.ndim, b.ndim)
+    first, second = ((1,) * (ndim - t.ndim) + t.shape for t in (a, b))
+    a = _reshape(a, tuple([n for pair in first for n in (pair, 1)]))
+    b = _reshape(b, tuple([n for pair in second for n in (1, pair)]))
+    return _reshape(record_of("multiply")(a, b), tuple([n * m for n, m in zip(first, second, strict=True)]))
+
+
+def broadcast_arrays(*arrays: Any) -> list[Tensor]:
     """The arrays, each broadcast to their common shape."""
     tensors = [asarray(a) for a in arrays]
-    shape = np.broadcast_shapes(*[t.shape for t in tensors])
-    return tuple(record_of("broadcast_to")(t, shape) for t in tensors)
+    try:
+        shape = np.broadcast_shapes(*[t.shape for t in tensors])
+    except ValueError as problem:
+        shapes = ", ".join([str(t.shape) for t in tensors])
+        raise ShapeError(f"broadcast_arrays: shapes {shapes} do not fit") from problem
+    return [record_of("broadcast_to")(t, shape) for t in tensors]
 
 
 def _axis(name: str, x: Tensor, axis: Any) -> int:
     if not isinstance(axis, (int, np.integer)) or not -x.ndim <= axis < x.ndim:
-        raise ShapeError(f"{name}: axis {axis!r} is not one of a tensor of shape {x.shape}, which has {x.ndim}")
+        raise AxisError(f"{name}: axis {axis!r} is not one of a tensor of shape {x.shape}, which has {x.ndim}")
     return int(axis) % x.ndim
 
 
-def moveaxis(x: Any, source: int, destination: int) -> Tensor:
-    """x with one axis moved."""
+def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
+    """x with one axis moved, or each of several."""
     x = asarray(x)
-    source, destination = _axis("moveaxis", x, source), _axis("moveaxis", x, destination)
-    order = [i for i in range(x.ndim) if i != source]
-    order.insert(destination, source)
+    sources = [_axis("moveaxis", x, a) for a in (source if isinstance(source, (tuple, list)) else (source,))]
+    targets = destination if isinstance(destination, (tuple, list)) else (destination,)
+    places = [_axis("moveaxis", x, a) for a in targets]
+    if len(sources) != len(places) or len({*sources}) < len(sources) or len({*places}) < len(places):
+        raise ShapeError(f"moveaxis: axes {source} do not go to {destination}; as many, and each once, are needed")
+    order = [i for i in range(x.ndim) if i not in sources]
+    for place, a in sorted(zip(places, sources, strict=True)):
+        order.insert(place, a)
     return record_of("permute_dims")(x, tuple(order))
 
 
@@ -186,21 +425,74 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     return record_of("take")(x, indices, axis)
 
 
+# Of values alone: the results' shapes depend on them, and no gradient passes.
+
+
+class UniqueAll(NamedTuple):
+    values: Tensor
+    indices: Tensor
+    inverse_indices: Tensor
+    counts: Tensor
+
+
+class UniqueCounts(NamedTuple):
+    values: Tensor
+    counts: Tensor
+
+
+class UniqueInverse(NamedTuple):
+    values: Tensor
+    inverse_indices: Tensor
+
+
+def _unique(x: Any, *wanted: str) -> list[Tensor]:
+    """The different values in order, and what else is asked for; every NaN is a value of its own."""
+    array = asarray(x)._array
+    options = {f"return_{w}": True for w in wanted}
+    found = space_of(array).module.unique(array.reshape(-1), equal_nan=False, **options)
+    parts = dict(zip(("values", *wanted), found if wanted else (found,), strict=True))
+    if "inverse" in parts:
+        parts["inverse"] = parts["inverse"].reshape(array.shape)
+    return [wrap(p, None) for p in parts.values()]
+
+
+def unique_all(x: Any) -> UniqueAll:
+    """The different values in order, the first place of each, which of them each entry is, and how often they occur."""
+    return UniqueAll(*_unique(x, "index", "inverse", "counts"))
+
+
+def unique_counts(x: Any) -> UniqueCounts:
+    """The different values in order, and how often each occurs."""
+    return UniqueCounts(*_unique(x, "counts"))
+
+
+def unique_inverse(x: Any) -> UniqueInverse:
+    """The different values in order, and which of them each entry is."""
+    return UniqueInverse(*_unique(x, "inverse"))
+
+
+def unique_values(x: Any) -> Tensor:
+    """The different values in order."""
+    return _unique(x)[0]
+
+
+def nonzero(x: Any) -> tuple[Tensor, ...]:
+    """The places of the entries that are not 0, an index tensor an axis."""
+    x = asarray(x)
+    if x.ndim == 0:
+        raise ShapeError("nonzero: a 0-d tensor has no axes to index; reshape it to (1,)")
+    return tuple([wrap(i, None) for i in space_of(x._array).module.nonzero(x._array)])
+
+
+def count_nonzero(x: Any, axis: Any = None, keepdims: builtins.bool = False) -> Tensor:
+    """How many entries are not 0."""
+    return record_of("sum")(record_of("not_equal")(x, 0), axis=axis, keepdims=keepdims)
+
+
 def mse(input: Any, target: Any) -> Tensor:
     """y = mean (input − target)²"""
     difference = record_of("subtract")(input, target)
     return record_of("mean")(record_of("square")(difference))
-
-
-def result_type(*operands: Any) -> Any:
-    """The dtype in which the operands meet; Python numbers do not widen it."""
-    dtypes = [
-        o.dtype if hasattr(o, "dtype") else np.dtype(o) for o in operands if not isinstance(o, (int, float, complex))
-    ]
-    return common_dtype(dtypes, [o for o in operands if isinstance(o, (int, float, complex))])
-
-
-finfo, iinfo = np.finfo, np.iinfo
 
 
 # Operators
@@ -294,3 +586,4 @@ Tensor.flatten = lambda x: _reshape(x, -1)
 Tensor.T = property(_transpose)  # type: ignore[assignment]
 Tensor.mT = property(record_of("matrix_transpose"))  # type: ignore[assignment]
 Tensor.take = take
+Tensor.sum, Tensor.prod, Tensor.clip = sum, prod, clip

@@ -45,23 +45,31 @@ def names(rule: Rule) -> tuple[str, ...]:
 class Operation:
     """One entry of the calculus. Call it with Tensors to compute, and to record where a gradient is wanted."""
 
-    def __init__(self, forward: Rule, kind: str, name: str | None = None) -> None:
+    def __init__(self, forward: Rule, kind: str, name: str | None = None, register: bool = True) -> None:
         parameters = list(inspect.signature(forward).parameters.values())[1:]
         self.forward, self.kind, self.name = forward, kind, name or forward.__name__
         self.__doc__, self.__name__, self.__module__ = forward.__doc__, self.name, forward.__module__
         self.arguments = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
         self.options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         self.optional = {p.name for p in parameters if p.name in self.arguments and p.default is None}
+        if taken := {"xp", "y", "needed"} & {*self.arguments, *self.options}:
+            raise OptionError(
+                f"{self.name}: an argument cannot be called {' or '.join(taken)}: rules mean others by that"
+            )
         lists = [p.name for p in parameters if p.annotation in (list, "list")]
         self.list_argument = lists[0] if lists else None
-        self.several = inspect.signature(forward).return_annotation in (tuple, "tuple")
+        self.several = "tuple" in str(inspect.signature(forward).return_annotation).split("[")[0]
         self.adjoint: dict[str, Rule] = {}
         self.slope: dict[str, Rule] = {}
         self.tangent: dict[str, Rule] = {}
         self.kink = ""
+        self.compares = False
         self.diagnose: Callable[..., str] | None = None
         self._record: Callable[..., Any] | None = None
-        if self.name in registry:
+        self.lasting = self.__module__ != "__main__"  # at a prompt or in a notebook, one may be declared again
+        if not register:
+            return
+        if self.name in registry and (self.lasting or registry[self.name].lasting):
             raise OptionError(f"an operation named {self.name!r} is declared already")
         registry[self.name] = self
         for adopt in on_declaration:
@@ -82,6 +90,11 @@ class Operation:
     def at_kink(self, convention: str) -> Operation:
         """States which slope is taken where the derivative does not exist; the tests hold it."""
         self.kink = convention
+        return self
+
+    def ordered(self) -> Operation:
+        """States that it compares, and so takes no complex numbers: they have no order."""
+        self.compares, self._record = True, None
         return self
 
     def on_failure(self, diagnose: Callable[..., str]) -> Operation:
@@ -172,7 +185,9 @@ class Operation:
                 for put in places:
                     parts.append(self.forward(xp, *arguments[:i], put, *arguments[i + 1 :], **options))
             else:
-                rule = self.slope.get(name) or self.tangent[name]
+                rule = self.slope.get(name) or self.tangent.get(name)
+                if rule is None:
+                    raise OptionError(f"{self.name}: forward mode needs a rule; declare .tangents({name}=...)")
                 part = rule(**self.passed(rule, {"xp": xp, "t": t}, arguments, y, options))
                 parts.append(part * t if name in self.slope else part)
         total = parts[0]

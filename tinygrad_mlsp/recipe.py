@@ -301,7 +301,7 @@ class FullRecipe:
         if not retain:
             node.free()
         for parent, part in zip(links[0], self.pull(xp, g, links), strict=True):
-            if parent is not None:
+            if parent is not None and part is not None:
                 give(xp, parent, part, *sweep)
 
     def push(self, xp: Any, tangents: Sequence[Any], kept: Sequence[Any]) -> Any:

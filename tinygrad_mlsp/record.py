@@ -17,7 +17,7 @@ import numpy as np
 from . import op as op_module
 from .backend import device_of, spaces
 from .convert import common_dtype, number
-from .errors import DeviceError, DTypeError, Error, IndexingError, OptionError, ShapeError
+from .errors import AxisError, DeviceError, DTypeError, Error, IndexingError, MatrixError, OptionError, ShapeError
 from .op import Operation
 from .recipe import PART, FullRecipe, Node, Recipe, make_node, next_order
 from .source import inlined
@@ -32,8 +32,8 @@ def build_record(op: Operation) -> Callable[..., Any]:
     scope: dict[str, Any] = {
         "forward": op.forward, "op": op, "spaces": spaces, "Tensor": Tensor, "new": object.__new__, "Node": Node,
         "recording": _mode.get, "next_order": next_order, "retry": _retry, "explain": explain, "special": _special,
-        "several": _several, "wrap": wrap, "float64": np.dtype("float64"), "generic": np.generic,
-        "undeclared": _undeclared,
+        "several": several, "wrap": wrap, "float64": np.dtype("float64"), "generic": np.generic,
+        "undeclared": _undeclared, "unordered": _unordered, "narrowed": _narrowed,
     }  # fmt: skip
     if op.options:
         for option, default in op.options.items():
@@ -65,6 +65,8 @@ def build_record(op: Operation) -> Callable[..., Any]:
         tests = [f"A_{r}.dtype is not A_{lead}.dtype" for r in rest]
         tests = [f"(A_{r} is not None and {t})" if r in op.optional else t for r, t in zip(rest, tests, strict=True)]
         lines += [f"    if {' or '.join(tests)}:", f"        {again}"]
+    if op.compares:
+        lines += [f"    if {first}.dtype.kind == 'c':", f"        raise unordered(op, {tensors}, {options})"]
     passed = ["xp", *(f"A_{a}" for a in args)]
     call = (
         inlined(op.forward, passed, op.options) or f"forward({', '.join([*passed, *(f'{o}={o}' for o in op.options)])})"
@@ -130,10 +132,10 @@ def build_record(op: Operation) -> Callable[..., Any]:
                 f"    if recording() and any(t is not None and t._node is not None for {each}): undeclared(op)"
             )
     if op.kind != "constant" and not op.several and "dtype" not in op.options:
-        # Of whole numbers NumPy makes float64, whatever the width of everything around; here they make the default.
         lead = first if op.list_argument else f"A_{_joined(op)[0]}"
         indent = "        " if differentiable else "    "
-        lines.append(f"{indent}if Y.dtype is float64 and {lead}.dtype.kind in 'iub': Y = Y.astype('float32')")
+        lines.append(f"{indent}if Y.dtype is not {lead}.dtype and {lead}.dtype.kind in 'iub':")
+        lines.append(f"{indent}    Y = narrowed(op, xp, Y, ({''.join(f'A_{a}, ' for a in args)}), {options})")
     if op.several:
         lines.append("    return tuple([wrap(y, None) for y in Y])")
     else:
@@ -182,6 +184,28 @@ def _is_operand(value: Any) -> bool:
     return isinstance(value, Sequence) or hasattr(value, "__array__") or hasattr(value, "__dlpack__")
 
 
+_DEFAULT = {np.dtype("f8"): np.dtype("f4"), np.dtype("c16"): np.dtype("c8")}
+
+
+def _narrowed(op: Operation, xp: Any, Y: Any, arrays: Sequence[Any], options: dict[str, Any]) -> Any:
+    """The result of whole numbers in the default float: NumPy makes float64 of wide ones, float16 of int8 and truths,
+    whatever the width of everything around."""
+    if Y.dtype == np.float16:
+        joined = _joined(op)
+        return op.forward(xp, *[_single(a) if n in joined else a for n, a in zip(op.arguments, arrays)], **options)
+    return Y.astype(_DEFAULT[Y.dtype]) if Y.dtype in _DEFAULT else Y
+
+
+def _single(array: Any) -> Any:
+    if isinstance(array, list):
+        return [_single(a) for a in array]
+    return None if array is None else array.astype(np.float32)
+
+
+def _unordered(op: Operation, tensors: Sequence[Any], options: dict[str, Any]) -> BaseException:
+    return explain(op, TypeError("complex numbers have no order; take their abs, real or imag first"), tensors, options)
+
+
 def _undeclared(op: Operation) -> None:
     raise OptionError(
         f"{op.name}: declared {op.kind}, but with no slopes or adjoints, so no gradient passes through it; "
@@ -189,7 +213,7 @@ def _undeclared(op: Operation) -> None:
     )
 
 
-def _several(Y: tuple[Any, ...], node: Node) -> tuple[Tensor, ...]:
+def several(Y: tuple[Any, ...], node: Node) -> tuple[Tensor, ...]:
     return tuple([wrap(y, make_node(PART, (node, i), y.shape)) for i, y in enumerate(Y)])
 
 
@@ -198,7 +222,7 @@ def _special(op: Operation, arrays: Any, Y: Any, options: dict[str, Any], parent
     if _mode.get() == OFF:
         return tuple(wrap(y, None) for y in Y) if op.several else wrap(Y, None)
     node = make_node(FullRecipe(op), (parents, arrays, Y, options), len(Y) if op.several else Y.shape)
-    return _several(Y, node) if op.several else wrap(Y, node)
+    return several(Y, node) if op.several else wrap(Y, node)
 
 
 def _joined(op: Operation) -> tuple[str, ...]:
@@ -290,6 +314,8 @@ def explain(op: Operation, problem: Exception, tensors: Sequence[Any], options: 
         if isinstance(problem, TypeError) and "integer" in str(problem):
             wanted = [f"{o}={v!r}" for o, v in options.items() if o in ("shape", "axis", "axes", "sections")]
             reason = f"{', '.join(wanted)} must be whole numbers ({problem})" if wanted else str(problem)
+        elif isinstance(problem, TypeError) and any(w in str(problem) for w in _UNDEFINED):
+            reason = _undefined(op, [t.dtype for t in found])
         elif _beyond(problem, options.get("axis"), found):
             reason = f"axis {options['axis']} is out of range for a tensor of {found[0].ndim} dimensions"
         elif isinstance(problem, IndexError) or not reason:  # an index out of range is no matter of shapes
@@ -297,9 +323,34 @@ def explain(op: Operation, problem: Exception, tensors: Sequence[Any], options: 
         kind: type[Error] = DTypeError if isinstance(problem, TypeError) else ShapeError
         if isinstance(problem, IndexError) and not isinstance(problem, ValueError):
             kind = IndexingError
+        elif isinstance(problem, np.exceptions.AxisError) or reason.startswith("axis "):
+            kind = AxisError
+        if isinstance(problem, np.linalg.LinAlgError) and reason == str(problem):
+            kind, reason = MatrixError, f"{reason}: {_REMEDIES.get(reason, 'are there NaN or infinities in it?')}"
         return kind(f"{call}: {reason}")
     problem.add_note(f"while computing {call}")
     return problem
+
+
+_REMEDIES = {
+    "Singular matrix": "use pinv, or add a small multiple of the identity",
+    "Matrix is not positive definite": "add a small multiple of the identity, or use eigh",
+}
+
+
+_UNDEFINED = ("ufunc", "Wrong type", "numpy boolean")  # in what NumPy and CuPy say of a dtype they do not take
+
+
+def _undefined(op: Operation, dtypes: Sequence[Any]) -> str:
+    """That NumPy and CuPy have no such function of these dtypes, and what to do."""
+    hint = "use astype"
+    if op.name.startswith("bitwise"):
+        hint = "bits are of whole numbers and truths; use astype, or the logical functions"
+    elif any(d.kind == "c" for d in dtypes):
+        hint = "take their real or imag part, or abs"
+    elif any(d.kind == "b" for d in dtypes):
+        hint = "use the logical functions, or astype"
+    return f"is not defined for {' and '.join(sorted({str(d) for d in dtypes}))}; {hint}"
 
 
 def _beyond(problem: Exception, axis: Any, found: list[Tensor]) -> bool:

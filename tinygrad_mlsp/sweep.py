@@ -22,6 +22,7 @@ from typing import Any
 
 from .backend import space_of
 from .errors import GraphError
+from .op import names
 from .recipe import PART, FullRecipe, Node, Watch, Wrap, freed, give, next_order
 
 # Writes in place. A write notes the clock beside the root of the memory that it changed; a node made earlier
@@ -40,8 +41,8 @@ def span_devices() -> None:
 
 
 def _root(array: Any) -> Any:
-    while getattr(array, "base", None) is not None and hasattr(array.base, "dtype"):
-        array = array.base
+    while (base := getattr(array, "base", None)) is not None and (hasattr(base, "dtype") or hasattr(base, "base")):
+        array = base  # which of a strided view is a holder of the array, no array itself
     return array
 
 
@@ -54,13 +55,19 @@ def wrote(array: Any) -> None:
     _writes[key] = (_last_write, weakref.ref(root, lambda _: _writes.pop(key, None)))
 
 
-def _check_unchanged(node: Node) -> None:
+def _check_unchanged(node: Node, back: bool = True) -> None:
     links = node.links
     if links is None:
         return  # freed, and refused for that
     if isinstance(node.recipe, FullRecipe):
-        _, arguments, y, _ = links
-        kept = [v for a in (*arguments, y) for v in (a if isinstance(a, (list, tuple)) else [a])]
+        parents, arguments, y, options = links
+        op = node.recipe.op
+        kept = [*arguments, y, *options.values()]
+        if back and not op.list_argument:  # what no rule needs may change; forward mode may need any
+            wanted = [a for a, p in zip(op.differentiable, parents, strict=True) if p is not None]
+            needed = {name for a in wanted for name in names(op.backward_rules[a])}
+            named = zip((*op.arguments, "y", *options), kept, strict=True)
+            kept = [v for name, v in named if name in needed]
     else:
         kept = links[node.recipe.lead :]
     for value in kept:
@@ -103,12 +110,13 @@ def backward(
     targets: Sequence[Node] | None = None,
     prune: bool = False,
     observer: Any = None,
+    stop: bool = False,
 ) -> list[Any]:
     """Carries the seeds' cotangents back.
 
     With `targets`, returns the cotangent that reaches each (None for none) and touches no `.grad`; `prune`
-    leaves out what does not lead to them. Without, adds to the `.grad` of every leaf at the very end, so a
-    failure changes nothing.
+    leaves out what does not lead to them, `stop` what lies behind them. Without, adds to the `.grad` of every leaf at
+    the very end, so a failure changes nothing.
     """
     wanted: dict[int, Any] = {} if targets is None else {t.order: None for t in targets}
     useful = depending_on(reach(node for node, _ in seeds), targets) if prune and targets is not None else None
@@ -141,6 +149,8 @@ def backward(
         recipe = node.recipe
         if wanted and key in wanted:
             wanted[key] = g
+            if stop:
+                continue
         if recipe is None:
             continue
         if recipe is PART:
@@ -165,7 +175,7 @@ def backward(
             if useful is not None:
                 parents = tuple([p if p is not None and p.order in useful else None for p in parents])
             for parent, part in zip(parents, recipe.pull(xp, g, recipe.link(parents, kept)), strict=True):
-                if parent is not None:
+                if parent is not None and part is not None:
                     part = give(xp, parent, part, arrived, nodes, pending, owned)
                     if observer is not None:
                         observer.edge(node, parent, part, g)
@@ -196,6 +206,13 @@ def _references(holder: list[Any]) -> int:
 
 
 _ALONE = _references([object()])  # what one local variable counts, which differs between Pythons
+
+
+def seen_elsewhere(array: Any) -> bool:
+    """Whether the array is a view of memory that somebody else holds too."""
+    base = getattr(array, "base", None)
+    return base is not None and sys.getrefcount(base) > _ALONE + 1  # the array itself holds it
+
 
 _delivering = threading.Lock()
 
@@ -245,7 +262,7 @@ def forward(
         if not isinstance(node.recipe, FullRecipe):
             raise GraphError(f"forward mode through {node.recipe.op.name}, which was recorded for backward only")
         if order > _last_write:
-            _check_unchanged(node)
+            _check_unchanged(node, back=False)
         incoming = [None if p is None else moved.get(p.order) for p in node.parents]
         kept = node.links[1:] if wrap is None else node.recipe.revive(node, wrap)
         if _spans_devices and wrap is None:

@@ -20,7 +20,7 @@ from .backend import device_of, space_for, space_of, to_numpy
 from .convert import as_array, as_dtype
 from .errors import DeviceError, DTypeError, GraphError, IndexingError, ShapeError
 from .recipe import PART, Node, Watch, make_node, next_order
-from .sweep import backward, span_devices, wrote
+from .sweep import backward, seen_elsewhere, span_devices, wrote
 
 OFF, LEAN, FULL = 0, 1, 2  # record nothing; what backward needs; everything (forward mode, explanations)
 _mode: ContextVar[int] = ContextVar("recording", default=LEAN)
@@ -273,6 +273,12 @@ class Tensor:
         span_devices()
         return record_of("transfer")(out, source=out.device, target=there)
 
+    def to_device(self, device: str, *, stream: Any = None) -> Tensor:
+        """On another device, in the array API's words; streams are CuPy's current ones, so none is taken."""
+        if stream is not None:
+            raise DeviceError("to_device: takes no stream; the current CuPy stream is used")
+        return self.to(device)
+
     def copy_(self, values: Any) -> Tensor:
         """Overwrites the values in place. A backward pass that still needs the old ones will refuse.
 
@@ -283,11 +289,37 @@ class Tensor:
         return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._refuse_computed("assigning to an index", leaf=True)
-        self._write(raw_index(index), value, "assigning to an index")
+        """`x[index] = value`: in place where no gradient is involved. Else x becomes the result of the operation
+        `set_at`, and later uses see that one; views of x made before keep the old values.
 
-    def _refuse_computed(self, what: str, leaf: bool = False) -> None:
-        if self._node is not None and (leaf or self._node.recipe is not None) and _mode.get():
+        Raises: GraphError for a leaf that wants a gradient, and for a view (outside no_grad).
+        """
+        if not _mode.get() or (self._node is None and (not isinstance(value, Tensor) or value._node is None)):
+            return self._write(raw_index(index), value, "assigning to an index")
+        if self._node is not None and self._node.recipe is None:
+            raise GraphError(
+                "assigning to an index: a leaf that wants a gradient cannot become a computed tensor; write into a "
+                "copy (y = +x; y[index] = value), make a new tensor with tg.set_at, or write under no_grad()"
+            )
+        if self._is_view():
+            raise GraphError(
+                "assigning to an index: this tensor is a view of another, which would not see the new values where "
+                "gradients are recorded; write y[i, j] = value for y[i][j] = value, or write into a copy (y = +x)"
+            )
+        new, old = library.set_at(self, value, index), self._node
+        self._array, self._node = new._array, new._node
+        if old is not None and old.watch is not None and old.watch.keep:  # hooks stay with the value, this goes along
+            old.watch.keep = False
+            self.retain_grad()
+
+    def _is_view(self) -> bool:
+        """Whether another tensor may have this one's memory too."""
+        if self._node is None:
+            return seen_elsewhere(self._array)
+        return self._array.base is not None and maker(self._node) in VIEWS
+
+    def _refuse_computed(self, what: str) -> None:
+        if self._node is not None and self._node.recipe is not None and _mode.get():
             raise GraphError(
                 f"{what}: writing into a tensor that takes part in a graph would change values that backward may need; "
                 "use tg.where or tg.concat to make a new tensor, or write under no_grad()"
@@ -411,6 +443,13 @@ class Hook:
     __call__ = remove
 
 
+# The operations whose results lie in their arguments' memory, where the array library can have it so.
+VIEWS = {
+    "getitem", "reshape", "permute_dims", "matrix_transpose", "broadcast_to", "expand_dims", "squeeze", "flip", "split",
+    "unstack", "real", "imag", "diagonal", "unfold", "einsum",
+}  # fmt: skip
+
+
 def maker(node: Node) -> str:
     """The name of the operation that made a node; empty for a leaf."""
     if node.recipe is PART:
@@ -442,6 +481,17 @@ def raw_index(index: Any) -> Any:
     if isinstance(index, list):
         return [raw_index(i) for i in index]
     return index
+
+
+def values_for(x: Tensor, value: Any, what: str) -> Tensor:
+    """What is written into x, in x's dtype."""
+    if not isinstance(value, Tensor):
+        return wrap(as_array(value, x.dtype, x.device), None)
+    if value.dtype.kind == "c" and x.dtype.kind != "c":
+        raise DTypeError(f"{what}: complex values do not fit dtype {x.dtype}; take their real part or abs")
+    if x.dtype.kind not in "fc" and value._node is not None and _mode.get():
+        raise GraphError(f"{what}: no gradient goes through dtype {x.dtype}; detach() the value, or use astype")
+    return value if value.dtype == x.dtype else value.astype(x.dtype)
 
 
 # Recording on and off
@@ -532,8 +582,10 @@ class _Library:
     def __getattr__(self, name: str) -> Any:
         if name not in op_module.registry:
             raise AttributeError(f"no operation {name!r}")
-        setattr(self, name, op_module.registry[name].record)
-        return getattr(self, name)
+        operation = op_module.registry[name]
+        if operation.lasting:
+            setattr(self, name, operation.record)
+        return operation.record
 
     def einsum(self, equation: str, *arrays: Any) -> Tensor:
         return record_of("einsum")(arrays, equation)
@@ -543,6 +595,12 @@ class _Library:
 
     def scatter(self, g: Any, index: Any, shape: tuple[int, ...]) -> Tensor:
         return record_of("scatter")(g, raw_index(index), shape)
+
+    def set_at(self, x: Any, value: Any, index: Any) -> Tensor:
+        return record_of("set_at")(x, values_for(x, value, "set_at"), raw_index(index))
+
+    def last_written(self, u: Any, index: Any, shape: tuple[int, ...]) -> Tensor:
+        return record_of("last_written")(u, raw_index(index), shape)
 
     def asarray(self, x: Any) -> Any:
         return x

@@ -69,6 +69,7 @@ def _array(*shape: int, dtype: str = "float64") -> ShapeArray:
 
 
 _X, _INTEGERS = _array(_N, _M), _array(_N, _M, dtype="int64")
+_SQUARE = _array(_N, _N)
 # Samples, for the operations that do not take float64 [n, m] with the default options or say more otherwise.
 EXAMPLES: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "reshape": ((_X,), {"shape": (_M, _N)}),
@@ -96,6 +97,13 @@ EXAMPLES: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "cross_entropy": ((_X, _array(_N, dtype="int64")), {}),
     "standardize": ((_X,), {"axis": 0}),
     "lstm_cell": ((_array(_N, 4), _array(_N, 1)), {}),
+    "solve": ((_SQUARE, _X), {}),
+    **{
+        name: ((_SQUARE,), {})
+        for name in ("inv", "det", "slogdet", "cofactor", "cholesky", "eigh", "eigvalsh")
+    },
+    "outer": ((_array(_N), _array(_M)), {}),
+    "cross": ((_array(_N, 3), _array(_N, 3)), {}),
     "bitwise_invert": ((_INTEGERS,), {}),
     **{f"bitwise_{name}": ((_INTEGERS, _INTEGERS), {}) for name in ("and", "or", "xor", "left_shift", "right_shift")},
 }

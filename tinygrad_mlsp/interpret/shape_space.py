@@ -232,7 +232,8 @@ for _names, _rule, _work in (
         "sign floor ceil trunc round signbit isnan isinf isfinite logical_not bitwise_invert equal not_equal less "
         "less_equal greater greater_equal logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor "
         "bitwise_left_shift bitwise_right_shift nextafter sqrt exp expm1 log log2 log10 log1p logaddexp sin cos tan "
-        "asin acos atan atan2 sinh cosh tanh asinh acosh atanh sigmoid erf where", _elementwise, _each,
+        "asin acos atan atan2 sinh cosh tanh asinh acosh atanh sigmoid erf "
+        "erfc erfinv digamma lgamma i0 i0e i1 i1e xlogy xlog1py where", _elementwise, _each,
     ),
     ("positive real imag conj", _elementwise, lambda *_: 0),
     ("sum mean prod max min any all argmax argmin", _reduction, _entered),
@@ -240,6 +241,9 @@ for _names, _rule, _work in (
 ):  # fmt: skip
     for _name in _names.split():
         primitive(_work)(functools.partial(_rule, _name), _name)  # type: ignore[call-arg]
+
+for _name in ("polygamma", "iv", "ive", "sinc"):  # of the order n, which changes no dtype
+    primitive(_each)(lambda x, name=_name, n=0: _elementwise(name, x), _name)  # type: ignore[call-arg]
 
 
 @primitive()
@@ -328,6 +332,8 @@ def concat(arrays: Any, axis: int | None = 0) -> ShapeArray:
     if axis is None:
         return ShapeArray((sum(a.size for a in arrays),), dtype)
     first = arrays[0].shape
+    if not first:
+        raise ValueError("zero-dimensional arrays cannot be concatenated")
     axis = normalize_axis_index(axis, len(first))
     for i, other in enumerate(a.shape for a in arrays):
         if len(other) != len(first) or any(
@@ -456,6 +462,101 @@ def scatter_along_axis(g: ShapeArray, indices: Any, shape: Shape, axis: int) -> 
     return ShapeArray(shape, g.dtype)
 
 
+@primitive(lambda y, x, value, *_: getattr(value, "size", 1))
+def set_at(x: ShapeArray, value: Any, index: Any) -> ShapeArray:
+    _fits(getattr(value, "shape", ()), _indexed(x.shape, index)[0])
+    return ShapeArray(x.shape, x.dtype)
+
+
+@primitive()
+def last_written(u: ShapeArray, index: Any, shape: Shape) -> ShapeArray:
+    return ShapeArray(u.shape, u.dtype)
+
+
+@primitive()
+def along_axis(indices: Any, shape: Shape, axis: int) -> tuple[Any, ...]:
+    return tuple([
+        indices if i == axis else 0 if n == 1 else arange(n).reshape((-1,) + (1,) * (len(shape) - i - 1))
+        for i, n in enumerate(shape)
+    ])  # fmt: skip
+
+
+def _scan(x: ShapeArray, axis: int = -1, dtype: Any = None) -> ShapeArray:
+    normalize_axis_index(axis, x.ndim)
+    return ShapeArray(x.shape, x.dtype if dtype is None else dtype)
+
+
+def _running(name: str, x: ShapeArray, axis: int, include_initial: bool = False) -> ShapeArray:
+    y = _scan(x, axis, _dtype(name.replace("ulative_", ""), 1, x.dtype))
+    return ShapeArray((n + (a == axis and include_initial) for a, n in enumerate(y.shape)), y.dtype)
+
+
+for _name in ("cumulative_sum", "cumulative_prod"):
+    primitive(_entered)(functools.partial(_running, _name), _name)  # type: ignore[call-arg]
+
+
+@primitive(_entered)
+def accumulate(x: ShapeArray, name: str, axis: int) -> ShapeArray:
+    return _scan(x, axis)
+
+
+@primitive(lambda y, a, *_: 2 * y.size)
+def linear_recurrence(a: ShapeArray, b: ShapeArray, axis: int, reverse: bool = False) -> ShapeArray:
+    return ShapeArray(b.shape, np.result_type(_kind(a), _kind(b)))
+
+
+def _comparisons(y: Any, x: ShapeArray, axis: int = -1, descending: bool = False) -> int:
+    return x.size * math.ceil(math.log2(max(x.shape[axis], 1)))
+
+
+@primitive(_comparisons)
+def sort(x: ShapeArray, axis: int = -1, descending: bool = False) -> ShapeArray:
+    return _scan(x, axis)
+
+
+@primitive(_comparisons)
+def argsort(x: ShapeArray, axis: int = -1, descending: bool = False) -> ShapeArray:
+    return _scan(x, axis, np.int64)
+
+
+@primitive(lambda y, x1, x2, side="left": x2.size * math.ceil(math.log2(max(x1.size, 1))))
+def searchsorted(x1: ShapeArray, x2: ShapeArray, side: str = "left") -> ShapeArray:
+    return ShapeArray(x2.shape, np.int64)
+
+
+@primitive()
+def roll(x: ShapeArray, shift: Any, axis: Any = None) -> ShapeArray:
+    if axis is not None:
+        normalize_axis_tuple(axis, x.ndim, allow_duplicate=True)
+    return ShapeArray(x.shape, x.dtype)
+
+
+@primitive()
+def repeat(x: ShapeArray, repeats: int, axis: int | None = None) -> ShapeArray:
+    shape = (x.size,) if axis is None else x.shape
+    axis = 0 if axis is None else normalize_axis_index(axis, x.ndim)
+    return ShapeArray((*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :]), x.dtype)
+
+
+@primitive()
+def tile(x: ShapeArray, repetitions: Any) -> ShapeArray:
+    times = tuple(repetitions) if isinstance(repetitions, (tuple, list)) else (repetitions,)
+    ndim = max(len(times), x.ndim)
+    lengths = (1,) * (ndim - x.ndim) + x.shape
+    return ShapeArray((n * t for n, t in zip(lengths, (1,) * (ndim - len(times)) + times, strict=True)), x.dtype)
+
+
+@primitive()
+def unfold(x: ShapeArray, axis: int, size: int, step: int = 1) -> ShapeArray:
+    count = (x.shape[axis] - size) // step + 1
+    return ShapeArray((*x.shape[:axis], count, *x.shape[axis + 1 :], size), x.dtype, x)
+
+
+@primitive(lambda y, windows, *_, **__: windows.size)
+def overlap_add(windows: ShapeArray, shape: Shape, axis: int, step: int = 1) -> ShapeArray:
+    return ShapeArray(shape, windows.dtype)
+
+
 @primitive()
 def zeros(shape: Any, dtype: Any = float) -> ShapeArray:
     return ShapeArray([shape] if isinstance(shape, int) else shape, dtype)
@@ -467,7 +568,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> ShapeArray:
 
 
 @primitive()
-def eye(n: int, m: int | None = None, dtype: Any = float) -> ShapeArray:
+def eye(n: int, m: int | None = None, k: int = 0, dtype: Any = float) -> ShapeArray:
     return ShapeArray((n, n if m is None else m), dtype)
 
 
@@ -485,8 +586,131 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Sh
 
 
 @primitive()
-def linspace(start: Any, stop: Any, num: int = 50, dtype: Any = None) -> ShapeArray:
+def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None) -> ShapeArray:
     return ShapeArray((num,), dtype or float)
+
+
+# Linear algebra, with the usual counts of its operations to the leading order; one of complex numbers counts as one.
+
+
+def _inexact(x: ShapeArray, complex: bool = False) -> Any:
+    """The dtype of a factor or a transform: that of x, float64 of whole numbers, complex if asked."""
+    dtype = x.dtype if x.dtype.kind in "fc" else np.dtype(float)
+    return np.result_type(dtype, np.complex64) if complex else dtype
+
+
+def _real(x: ShapeArray) -> Any:
+    return np.empty(0, _inexact(x)).real.dtype
+
+
+def _plane(name: str, x: ShapeArray, square: bool = True) -> tuple[Shape, int, int]:
+    """The batch of matrices, and how many rows and columns they have."""
+    if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
+        raise ValueError(f"{name} takes {'square ' * square}matrices, not an array of shape {x.shape}")
+    return x.shape[:-2], x.shape[-2], x.shape[-1]
+
+
+def _cubic(factor: float) -> Callable[..., int]:
+    """So many operations times n³, or n m min(n, m) for matrices that are not square."""
+    return lambda y, x, *_, **__: int(factor * x.size * min(x.shape[-2:]))
+
+
+def _matrix(name: str, x: ShapeArray) -> ShapeArray:
+    return ShapeArray((*_plane(name, x)[0], x.shape[-2], x.shape[-1]), _inexact(x))
+
+
+for _name, _factor in (("inv", 2.0), ("cholesky", 1 / 3)):
+    primitive(_cubic(_factor))(functools.partial(_matrix, _name), _name)  # type: ignore[call-arg]
+
+
+@primitive(lambda y, a, b: int(2 / 3 * a.size * a.shape[-1]) + 2 * a.shape[-1] * y.size)
+def solve(a: ShapeArray, b: ShapeArray) -> ShapeArray:
+    batch, n, _ = _plane("solve", a)
+    if b.ndim < 2 or b.shape[-2] != n:
+        raise ValueError(f"solve: a has {n} rows, b the shape {b.shape}")
+    joint = np.broadcast_shapes(batch, b.shape[:-2])
+    return ShapeArray((*joint, n, b.shape[-1]), np.result_type(_inexact(a), _inexact(b)))
+
+
+@primitive(_cubic(2 / 3))
+def det(x: ShapeArray) -> ShapeArray:
+    return ShapeArray(_plane("det", x)[0], _inexact(x))
+
+
+@primitive(_cubic(2 / 3))
+def slogdet(x: ShapeArray) -> tuple[ShapeArray, ShapeArray]:
+    batch = _plane("slogdet", x)[0]
+    return ShapeArray(batch, _inexact(x)), ShapeArray(batch, _real(x))
+
+
+@primitive(_cubic(9))
+def eigh(x: ShapeArray) -> tuple[ShapeArray, ShapeArray]:
+    batch, n, _ = _plane("eigh", x)
+    return ShapeArray((*batch, n), _real(x)), ShapeArray((*batch, n, n), _inexact(x))
+
+
+@primitive(_cubic(4 / 3))
+def eigvalsh(x: ShapeArray) -> ShapeArray:
+    batch, n, _ = _plane("eigvalsh", x)
+    return ShapeArray((*batch, n), _real(x))
+
+
+@primitive(lambda y, x, full_matrices=True, compute_uv=True: _cubic(22 if compute_uv else 8 / 3)(y, x))
+def svd(x: ShapeArray, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+    batch, n, m = _plane("svd", x, square=False)
+    k = min(n, m)
+    s = ShapeArray((*batch, k), _real(x))
+    if not compute_uv:
+        return s
+    u = ShapeArray((*batch, n, n if full_matrices else k), _inexact(x))
+    return u, s, ShapeArray((*batch, m if full_matrices else k, m), _inexact(x))
+
+
+@primitive(_cubic(8 / 3))
+def qr(x: ShapeArray, mode: str = "reduced") -> tuple[ShapeArray, ShapeArray]:
+    batch, n, m = _plane("qr", x, square=False)
+    k = n if mode == "complete" else min(n, m)
+    return ShapeArray((*batch, n, k), _inexact(x)), ShapeArray((*batch, k, m), _inexact(x))
+
+
+@primitive()
+def diagonal(x: ShapeArray, offset: int = 0, axis1: int = 0, axis2: int = 1) -> ShapeArray:
+    return ShapeArray(_nothing(x.shape).diagonal(offset, axis1, axis2).shape, x.dtype, x)
+
+
+@primitive(lambda y, *_, **__: 3 * y.size)
+def cross(a: ShapeArray, b: ShapeArray, axis: int = -1) -> ShapeArray:
+    return ShapeArray(np.broadcast_shapes(a.shape, b.shape), np.result_type(_kind(a), _kind(b)))
+
+
+@primitive()
+def tril(x: ShapeArray, k: int = 0) -> ShapeArray:
+    return ShapeArray(x.shape, x.dtype)
+
+
+PRIMITIVES["triu"] = PRIMITIVES["tril"]
+
+
+def _fourier(name: str, x: ShapeArray, s: Any, axes: Any, norm: str = "backward") -> ShapeArray:
+    """A transform of lengths `s`: half of the last one's where one side is real."""
+    shape = list(x.shape)
+    for axis, n in zip(normalize_axis_tuple(axes, x.ndim), s, strict=True):
+        if n < 1:
+            raise ValueError(f"{name}: a transform of length {n}")
+        shape[axis] = n
+    if name == "rfftn":
+        shape[axes[-1]] = s[-1] // 2 + 1
+    return ShapeArray(shape, _real(x) if name == "irfftn" else _inexact(x, complex=True))
+
+
+def _butterflies(y: ShapeArray, x: ShapeArray, s: Any, *_: Any) -> int:
+    """5 N log₂ N a transform, half of that where one side is real."""
+    points = max(x.size, y.size)
+    return int(5 * points * math.log2(max(math.prod(s), 1)) * (1 if x.dtype.kind == y.dtype.kind == "c" else 0.5))
+
+
+for _name in ("fftn", "ifftn", "rfftn", "irfftn"):
+    primitive(_butterflies)(functools.partial(_fourier, _name), _name)  # type: ignore[call-arg]
 
 
 for _name in ("ones", "empty"):

@@ -21,7 +21,10 @@ _FUNCTIONS = {  # in text and in LaTeX
     "sinh": ("sinh", r"\sinh"), "cosh": ("cosh", r"\cosh"), "tanh": ("tanh", r"\tanh"),
     "asinh": ("arsinh", r"\operatorname{arsinh}"), "acosh": ("arcosh", r"\operatorname{arcosh}"),
     "atanh": ("artanh", r"\operatorname{artanh}"), "sigmoid": ("σ", r"\sigma"), "erf": ("erf", r"\operatorname{erf}"),
-    "sign": ("sign", r"\operatorname{sign}"), "real": ("Re", r"\operatorname{Re}"),
+    "sign": ("sign", r"\operatorname{sign}"),
+    "erfc": ("erfc", r"\operatorname{erfc}"), "erfinv": ("erfinv", r"\operatorname{erf}^{-1}"),
+    "lgamma": ("lnΓ", r"\ln\Gamma"), "digamma": ("ψ", r"\psi"), "i0": ("I₀", "I_0"), "i1": ("I₁", "I_1"),
+    "real": ("Re", r"\operatorname{Re}"),
     "imag": ("Im", r"\operatorname{Im}"), "maximum": ("max", r"\max"), "minimum": ("min", r"\min"),
 }  # fmt: skip
 _ALONG = {"max": r"\max", "min": r"\min"} | {  # functions with an axis
@@ -49,6 +52,10 @@ _INSTEAD: dict[str, Callable[..., Any]] = {  # written as what they compute, mor
     "logaddexp": lambda a, b: space.log(space.exp(a) + space.exp(b)),
     "hypot": lambda a, b: space.sqrt(a * a + b * b),
     "floor_divide": lambda a, b: space.floor(a / b),
+    "xlogy": lambda x, a: x * space.log(a),
+    "xlog1py": lambda x, a: x * space.log(1 + a),
+    "i0e": lambda x: space.exp(-space.abs(x)) * space.i0(x),
+    "i1e": lambda x: space.exp(-space.abs(x)) * space.i1(x),
 }
 _NAMED = {  # numbers that a rule makes of others before any array is there
     math.log(2): ("ln 2", r"\ln 2"), math.log(10): ("ln 10", r"\ln 10"), math.pi: ("π", r"\pi"),
@@ -59,7 +66,7 @@ _STRUCTURAL = {  # where axes of length one matter
     "scatter",
 }  # fmt: skip
 _PRODUCTS, _SUMS = ("multiply", "divide", "over"), ("add", "subtract", "negative")
-_MATRICES = ("matmul", "matrix_transpose")
+_MATRICES = ("matmul", "matrix_transpose", "inv")
 _SUBSCRIPT = str.maketrans("0123456789-−", "₀₁₂₃₄₅₆₇₈₉₋₋")
 _SUPERSCRIPT = str.maketrans("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
 
@@ -306,6 +313,26 @@ class Writer:
 
     def write_matrix_transpose(self, x: Symbol, a: Any) -> Text:
         return self.show(a, _ATOM) + self.pick("ᵀ", r"^\top"), _POWER
+
+    def write_polygamma(self, x: Symbol, a: Any, n: int = 0) -> Text:
+        return self.applied(self.pick("ψ", r"\psi") + self.subscript(str(n)), (a,)), _ATOM
+
+    def write_iv(self, x: Symbol, a: Any, n: int = 0) -> Text:
+        return self.applied("I" + self.subscript(str(n)), (a,)), _ATOM
+
+    def write_ive(self, x: Symbol, a: Any, n: int = 0) -> Text:
+        scaled = self.instead.setdefault(id(x), space.exp(-space.abs(a)) * space.iv(a, n=n))
+        return self.written(scaled)
+
+    def write_sinc(self, x: Symbol, a: Any, n: int = 0) -> Text:
+        if n > 1:
+            return self.called("sinc", (a,), {"n": n}), _ATOM
+        turn = math.pi * a
+        y = space.sin(turn) / turn
+        return self.written(self.instead.setdefault(id(x), (space.cos(turn) - y) / a if n else y))
+
+    def write_inv(self, x: Symbol, a: Any) -> Text:
+        return self.show(a, _ATOM) + self.superscript("−1" if not self.latex else "-1"), _POWER
 
     def write_conj(self, x: Symbol, a: Any) -> Text:
         return (f"{self.show(a, _ATOM)}^*", _POWER) if self.latex else (self.applied("conj", (a,)), _ATOM)

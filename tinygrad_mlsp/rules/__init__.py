@@ -1,12 +1,27 @@
 """The calculus, a chapter a file. A rule knows only `xp`: what it computes with decides what it yields.
 
-Reading order: arithmetic, elementwise, reductions, shape, indexing, linear_algebra, normalization,
-recurrent, losses.
+Reading order: arithmetic, elementwise, special, reductions, scans, shape, indexing, sorting, linear_algebra,
+decompositions, fourier, normalization, recurrent, losses.
 """
 
-from . import arithmetic, elementwise, indexing, linear_algebra, losses, normalization, recurrent, reductions, shape
+from . import (
+    arithmetic,
+    decompositions,
+    elementwise,
+    fourier,
+    indexing,
+    linear_algebra,
+    losses,
+    normalization,
+    recurrent,
+    reductions,
+    scans,
+    shape,
+    sorting,
+    special,
+)  # fmt: skip
 
 __all__ = [
-    "arithmetic", "elementwise", "indexing", "linear_algebra", "losses", "normalization", "recurrent", "reductions",
-    "shape",
+    "arithmetic", "decompositions", "elementwise", "fourier", "indexing", "linear_algebra", "losses", "normalization",
+    "recurrent", "reductions", "scans", "shape", "sorting", "special",
 ]  # fmt: skip

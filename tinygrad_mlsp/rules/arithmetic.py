@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from ..op import constant, elementwise, general, linear, multilinear
@@ -11,6 +12,11 @@ def over(xp: Any, g: Any, d: Any) -> Any:
     """g/d, and 0 where both are 0: a zero cotangent stays zero at a pole, so `where(x > 0, sqrt(x), 0)`
     has the slope 0 at 0, not NaN."""
     return g / xp.where((d == 0) & (g == 0), 1, d)
+
+
+def positive_or_infinite(xp: Any, y: Any) -> Any:
+    """A length to divide by, ∞ instead of 0: a slope that has it below is 0 there, and so are all further ones."""
+    return xp.where(y == 0, inf, y)
 
 
 @linear
@@ -113,8 +119,9 @@ def pow(xp, x, p):
 
 
 def _by_base(xp, g, x, p):
-    base = xp.where((x == 0) & (g == 0), 1, x)  # as in `over`: a zero cotangent stays zero at a pole
-    return g * p * xp.pow(base, xp.where(p == 0, 1, p - 1))
+    still = (x == 0) & (g == 0)  # as in `over`: a zero cotangent stays zero at a pole
+    constant = (p == 0) & ((x == 0) | ~xp.isfinite(x))  # x⁰ = 1 for these too, whose x⁻¹ would make NaN of it
+    return g * p * xp.pow(xp.where(still | constant, 1, x), p - 1)
 
 
 def _by_exponent(xp, g, x, y):
@@ -133,7 +140,7 @@ def abs(xp, x):
 
 
 def _phase(xp, x, y):
-    return xp.conj(x) / (y + (y == 0)) if x.dtype.kind == "c" else xp.sign(x)
+    return xp.conj(x) / positive_or_infinite(xp, y) if x.dtype.kind == "c" else xp.sign(x)
 
 
 abs.adjoints(x=lambda xp, g, x, y: g * _phase(xp, x, y)).tangents(x=lambda xp, t, x, y: xp.real(_phase(xp, x, y) * t))
@@ -149,7 +156,7 @@ def maximum(xp, a, b):
 maximum.slopes(
     a=lambda xp, a, b: xp.where(a == b, 0.5, xp.astype(a > b, a.dtype)),
     b=lambda xp, a, b: xp.where(a == b, 0.5, xp.astype(b > a, a.dtype)),
-).at_kink("½ each at a tie")
+).at_kink("½ each at a tie").ordered()
 
 
 @elementwise
@@ -161,7 +168,7 @@ def minimum(xp, a, b):
 minimum.slopes(
     a=lambda xp, a, b: xp.where(a == b, 0.5, xp.astype(a < b, a.dtype)),
     b=lambda xp, a, b: xp.where(a == b, 0.5, xp.astype(b < a, a.dtype)),
-).at_kink("½ each at a tie")
+).at_kink("½ each at a tie").ordered()
 
 
 @elementwise
@@ -179,7 +186,8 @@ def hypot(xp, a, b):
     return xp.hypot(a, b)
 
 
-hypot.slopes(a=lambda a, y: a / (y + (y == 0)), b=lambda b, y: b / (y + (y == 0))).at_kink("0 at a = b = 0")
+hypot.slopes(a=lambda xp, a, y: a / positive_or_infinite(xp, y), b=lambda xp, b, y: b / positive_or_infinite(xp, y))
+hypot.at_kink("0 at a = b = 0")
 
 
 @elementwise
@@ -202,7 +210,7 @@ def _bound(value):
     return value.item() if hasattr(value, "item") else value
 
 
-clip.slopes(x=lambda x, y: x == y).at_kink("1 at the bounds")
+clip.slopes(x=lambda x, y: x == y).at_kink("1 at the bounds").ordered()
 
 
 @linear
@@ -266,7 +274,7 @@ def _flat(name, doc, *arguments):
 
 
 for _name, _doc in {
-    "sign": "y = −1, 0 or 1", "floor": "y = ⌊x⌋", "ceil": "y = ⌈x⌉", "trunc": "y = x towards 0",
+    "floor": "y = ⌊x⌋", "ceil": "y = ⌈x⌉", "trunc": "y = x towards 0",
     "round": "y = x to the nearest whole number, ties to even", "signbit": "x < 0, −0 included",
     "isnan": "x is NaN", "isinf": "x is ±∞", "isfinite": "x is neither NaN nor ±∞",
     "logical_not": "not x", "bitwise_invert": "~x",
@@ -275,8 +283,26 @@ for _name, _doc in {
 
 for _name, _doc in {
     "equal": "a = b", "not_equal": "a ≠ b", "less": "a < b", "less_equal": "a ≤ b", "greater": "a > b",
-    "greater_equal": "a ≥ b", "floor_divide": "y = ⌊a/b⌋", "logical_and": "a and b", "logical_or": "a or b",
+    "greater_equal": "a ≥ b", "logical_and": "a and b", "logical_or": "a or b",
     "logical_xor": "a or b, not both", "bitwise_and": "a & b", "bitwise_or": "a | b", "bitwise_xor": "a ^ b",
     "bitwise_left_shift": "a « b", "bitwise_right_shift": "a » b", "nextafter": "the float after a towards b",
 }.items():  # fmt: skip
     globals()[_name] = _flat(_name, _doc, "a", "b")
+
+for _name in ("less", "less_equal", "greater", "greater_equal"):
+    globals()[_name].ordered()
+
+
+@constant
+def floor_divide(xp, a, b):
+    """y = ⌊a/b⌋"""
+    y = xp.floor_divide(a, b)
+    if y.dtype.kind != "f":
+        return y
+    return xp.where(xp.isinf(a) | xp.isinf(b), xp.floor(xp.divide(a, b)), y)  # NumPy's makes NaN of ∞ // 2
+
+
+@constant
+def sign(xp, x):
+    """y = −1, 0 or 1"""
+    return xp.sign(x) + 0  # which makes 0 of −0

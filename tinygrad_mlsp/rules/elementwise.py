@@ -7,7 +7,7 @@ from math import log as _ln
 from math import pi, sqrt
 
 from ..op import elementwise, general
-from .arithmetic import over
+from .arithmetic import over, positive_or_infinite
 
 
 @elementwise
@@ -43,7 +43,7 @@ def log2(xp, x):
     return xp.log2(x)
 
 
-log2.adjoints(x=lambda xp, g, x: over(xp, g, x * _ln(2))).tangents(x=lambda xp, t, x: over(xp, t, x * _ln(2)))
+log2.adjoints(x=lambda xp, g, x: over(xp, g / _ln(2), x)).tangents(x=lambda xp, t, x: over(xp, t / _ln(2), x))
 
 
 @general
@@ -52,7 +52,7 @@ def log10(xp, x):
     return xp.log10(x)
 
 
-log10.adjoints(x=lambda xp, g, x: over(xp, g, x * _ln(10))).tangents(x=lambda xp, t, x: over(xp, t, x * _ln(10)))
+log10.adjoints(x=lambda xp, g, x: over(xp, g / _ln(10), x)).tangents(x=lambda xp, t, x: over(xp, t / _ln(10), x))
 
 
 @general
@@ -79,7 +79,7 @@ logaddexp.slopes(
     a=lambda xp, a, b: xp.sigmoid(_difference(xp, a, b)),
     b=lambda xp, a, b: xp.sigmoid(_difference(xp, b, a)),
 )
-logaddexp.at_kink("½ each at a = b = ±∞")
+logaddexp.at_kink("½ each at a = b = ±∞").ordered()
 
 
 @elementwise
@@ -144,12 +144,13 @@ def atan2(xp, a, b):
     return xp.atan2(a, b)
 
 
-def _turn(part, a, b):
-    square = a * a + b * b
-    return part / (square + (square == 0))
+def _turn(xp, part, a, b):
+    length = positive_or_infinite(xp, xp.hypot(a, b))  # its square may be too large or too small for a float
+    return part / length / length
 
 
-atan2.slopes(a=lambda a, b: _turn(b, a, b), b=lambda a, b: _turn(-a, a, b)).at_kink("0 at a = b = 0")
+atan2.slopes(a=lambda xp, a, b: _turn(xp, b, a, b), b=lambda xp, a, b: _turn(xp, -a, a, b))
+atan2.at_kink("0 at a = b = 0")
 
 
 @elementwise
@@ -199,8 +200,8 @@ def acosh(xp, x):
     return xp.acosh(x)
 
 
-acosh.adjoints(x=lambda xp, g, x: over(xp, g, xp.sqrt((x - 1) * (x + 1))))
-acosh.tangents(x=lambda xp, t, x: over(xp, t, xp.sqrt((x - 1) * (x + 1))))
+acosh.adjoints(x=lambda xp, g, x: over(xp, g, xp.sqrt(x - 1) * xp.sqrt(x + 1)))
+acosh.tangents(x=lambda xp, t, x: over(xp, t, xp.sqrt(x - 1) * xp.sqrt(x + 1)))
 
 
 @general
@@ -228,7 +229,7 @@ def softplus(xp, x):
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-softplus.slopes(x=lambda xp, x: xp.sigmoid(x))
+softplus.slopes(x=lambda xp, x: xp.sigmoid(x)).ordered()
 
 
 @elementwise
@@ -237,7 +238,7 @@ def log_sigmoid(xp, x):
     return xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.abs(x)))
 
 
-log_sigmoid.slopes(x=lambda xp, x: xp.sigmoid(-x))
+log_sigmoid.slopes(x=lambda xp, x: xp.sigmoid(-x)).ordered()
 
 
 @elementwise
@@ -246,7 +247,7 @@ def relu(xp, x):
     return xp.maximum(x, 0)
 
 
-relu.slopes(x=lambda y: y > 0).at_kink("0 at 0")
+relu.slopes(x=lambda y: y > 0).at_kink("0 at 0").ordered()
 
 
 @elementwise
@@ -256,6 +257,7 @@ def leaky_relu(xp, x, *, negative_slope=0.01):
 
 
 leaky_relu.slopes(x=lambda xp, x, negative_slope: xp.where(x > 0, xp.ones_like(x), negative_slope)).at_kink("a at 0")
+leaky_relu.ordered()
 
 
 @elementwise
@@ -264,7 +266,7 @@ def elu(xp, x, *, alpha=1.0):
     return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
 
 
-elu.slopes(x=lambda xp, x, alpha: xp.where(x > 0, 1, alpha * xp.exp(xp.minimum(x, 0)))).at_kink("α at 0")
+elu.slopes(x=lambda xp, x, alpha: xp.where(x > 0, 1, alpha * xp.exp(xp.minimum(x, 0)))).at_kink("α at 0").ordered()
 
 
 @elementwise

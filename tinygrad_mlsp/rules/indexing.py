@@ -20,7 +20,7 @@ def scatter(xp, g, *, index, shape):
     return xp.scatter(g, index, shape)
 
 
-scatter.adjoints(g=lambda xp, g, index: xp.getitem(g, index))
+scatter.adjoints(g=lambda xp, g, index, g_shape: _as_written(xp, xp.getitem(g, index), g_shape))
 
 
 @linear
@@ -62,3 +62,35 @@ where.adjoints(
     a=lambda xp, g, condition: xp.where(condition, g, 0),
     b=lambda xp, g, condition: xp.where(condition, 0, g),
 )
+
+
+def _as_written(xp, part, shape):
+    """What was read, with the axes of length one that the written value had before its others."""
+    extra = len(shape) - len(part.shape)
+    return xp.reshape(part, (1,) * extra + part.shape) if extra > 0 else part
+
+
+@linear
+def set_at(xp, x, value, *, index):
+    """y = x, but y[index] = value     x̄ = ȳ with zeros at the index     value̅ = ȳ[index]
+
+    Of several values for one place the last counts, in the order of x[index], and it alone has a gradient.
+    """
+    return xp.set_at(x, value, index)
+
+
+set_at.adjoints(
+    x=lambda xp, g, index: xp.set_at(g, 0, index),
+    value=lambda xp, g, index, value_shape: _as_written(
+        xp, xp.last_written(xp.getitem(g, index), index, g.shape), value_shape
+    ),
+)
+
+
+@linear
+def last_written(xp, u, *, index, shape):
+    """y = u, with zeros where a later entry goes to the same place of `shape` by the index"""
+    return xp.last_written(u, index, shape)
+
+
+last_written.adjoints(u=lambda xp, g, index, shape: xp.last_written(g, index, shape))

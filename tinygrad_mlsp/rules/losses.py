@@ -38,7 +38,9 @@ cross_entropy.on_failure(
 @elementwise
 def binary_cross_entropy_with_logits(xp, logits, target):
     """y = −t ln σ(x) − (1 − t) ln(1 − σ(x)), in nats     ∂y/∂x = σ(x) − t     ∂y/∂t = −x"""
-    return xp.maximum(logits, 0) - logits * target + xp.log1p(xp.exp(-xp.abs(logits)))
+    share = xp.where(logits > 0, 1 - target, -target)
+    certain = share == 0  # where infinite logits are right, and cost nothing
+    return xp.where(certain, 0, logits) * share + xp.log1p(xp.exp(-xp.abs(logits)))
 
 
 binary_cross_entropy_with_logits.slopes(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..op import general
-from .reductions import count
+from .reductions import count, max_one
 
 
 def _mean(xp, x, axis):
-    return xp.sum(x, axis=axis, keepdims=True) / count(x.shape, axis)
+    return xp.sum(x, axis=axis, keepdims=True) / max_one(count(x.shape, axis))
 
 
 @general
@@ -25,7 +25,7 @@ def standardize(xp, x, *, axis, eps=1e-5) -> tuple:
 
 def _standardize_adjoint(xp, g, y, axis, eps):
     (towards_y, towards_mean, towards_variance), (y, _, variance) = g, y
-    scale, n = xp.sqrt(variance + eps), count(y.shape, axis)
+    scale, n = xp.sqrt(variance + eps), max_one(count(y.shape, axis))
     total = 0
     if towards_y is not None:
         total = (towards_y - _mean(xp, towards_y, axis) - y * _mean(xp, towards_y * y, axis)) / scale

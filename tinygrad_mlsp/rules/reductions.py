@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, nan
 from math import prod as _product
 from typing import Any
 
 from ..op import constant, general, linear
+from .arithmetic import positive_or_infinite
 
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
@@ -57,6 +58,12 @@ def max_one(n: float) -> float:
     return n if n > 0 else 1
 
 
+def _degrees(shape: tuple[int, ...], axis: Any, correction: float) -> float:
+    """How many entries may vary about their mean; a variance with none is NaN."""
+    n = count(shape, axis) - correction
+    return n if n > 0 else nan
+
+
 def _real(x: Any) -> Any:
     if x.dtype.kind == "c":
         raise TypeError("complex numbers have no order and no variance here; take their abs, real or imag first")
@@ -71,11 +78,11 @@ def _centred(xp: Any, x: Any, axis: Any) -> Any:
 def var(xp, x, *, axis=None, correction=0, keepdims=False):
     """y = Σ (x − x̄)² / (n − correction)     ∂y/∂x = 2 (x − x̄)/(n − correction)"""
     d = _centred(xp, _real(x), axis)
-    return xp.sum(d * d, axis=axis, keepdims=keepdims) / max_one(count(x.shape, axis) - correction)
+    return xp.sum(d * d, axis=axis, keepdims=keepdims) / _degrees(x.shape, axis, correction)
 
 
 def _var_slope(xp, x, axis, correction):
-    return _centred(xp, x, axis) * (2 / max_one(count(x.shape, axis) - correction))
+    return _centred(xp, x, axis) * (2 / _degrees(x.shape, axis, correction))
 
 
 var.adjoints(
@@ -93,13 +100,20 @@ var.tangents(
 @general
 def std(xp, x, *, axis=None, correction=0, keepdims=False):
     """y = √var     ∂y/∂x = (x − x̄)/((n − correction) y)"""
-    d = _centred(xp, _real(x), axis)
-    return xp.sqrt(xp.sum(d * d, axis=axis, keepdims=keepdims) / max_one(count(x.shape, axis) - correction))
+    d, n = _centred(xp, _real(x), axis), _degrees(x.shape, axis, correction)
+    if count(x.shape, axis) == 0:
+        return xp.sqrt(xp.sum(d, axis=axis, keepdims=keepdims) / n)
+    top = xp.max(xp.abs(d), axis=axis, keepdims=True)  # a square of d may be too large or too small for a float
+    top = xp.where(xp.isfinite(top) & (top > 0), top, 1)
+    d = d / top
+    y = xp.sqrt(xp.sum(d * d, axis=axis, keepdims=True) / n) * top
+    folded = axes_of(axis, len(x.shape))
+    return y if keepdims else xp.reshape(y, tuple(m for a, m in enumerate(x.shape) if a not in folded))
 
 
 def _std_slope(xp, x, y, axis, correction, keepdims):
     y = expand(xp, y, x.shape, axis, keepdims)
-    return _centred(xp, x, axis) / ((y + (y == 0)) * max_one(count(x.shape, axis) - correction))
+    return _centred(xp, x, axis) / (positive_or_infinite(xp, y) * _degrees(x.shape, axis, correction))
 
 
 std.adjoints(
@@ -194,16 +208,22 @@ prod.tangents(x=lambda xp, t, x, axis, keepdims: xp.sum(t * others(xp, x, axis),
 @general
 def logsumexp(xp, x, *, axis=None, keepdims=False):
     """y = ln Σ eˣ     ∂y/∂x = e^(x − y), which sums to 1"""
+    if count(x.shape, axis) == 0:
+        return xp.sum(x, axis=axis, keepdims=keepdims) - inf
     top = xp.max(x, axis=axis, keepdims=True)
-    total = xp.sum(xp.exp(x - xp.where(xp.isfinite(top), top, 0)), axis=axis, keepdims=True)
-    y = xp.log(total + (total == 0)) + xp.where(xp.isfinite(top) | (total == 0), top, 0)  # total is 0 where all are −∞
+    won, e = x == top, xp.exp(x - xp.where(xp.isfinite(top), top, 0))
+    ties = xp.sum(xp.astype(won, x.dtype), axis=axis, keepdims=True) - 1
+    rest = xp.sum(xp.where(won, 0, e), axis=axis, keepdims=True) + ties  # Σ e, less the 1 of the largest
+    y = xp.where(xp.isfinite(top), xp.log1p(rest), 0) + top
     folded = axes_of(axis, len(x.shape))
     return y if keepdims else xp.reshape(y, tuple(n for a, n in enumerate(x.shape) if a not in folded))
 
 
 def _share(xp, x, y, axis, keepdims):
     y = expand(xp, y, x.shape, axis, keepdims)
-    return xp.exp(x - xp.where(y == -inf, 0, y))
+    e = xp.exp(x - xp.where(y == -inf, 0, y))
+    total = xp.sum(e, axis=axis, keepdims=True)  # 1, but for the rounding of y, which is large where y is
+    return e / xp.where(total > 0, total, 1)
 
 
 logsumexp.adjoints(
@@ -217,6 +237,8 @@ logsumexp.tangents(
 @general
 def softmax(xp, x, *, axis=-1):
     """y = eˣ / Σ eˣ     x̄ = y (ȳ − Σ ȳ y)"""
+    if count(x.shape, axis) == 0:
+        return xp.exp(x)
     e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
     return e / xp.sum(e, axis=axis, keepdims=True)
 
@@ -228,6 +250,8 @@ softmax.tangents(x=lambda xp, t, y, axis: y * (t - xp.sum(t * y, axis=axis, keep
 @general
 def log_softmax(xp, x, *, axis=-1):
     """y = x − ln Σ eˣ     x̄ = ȳ − eʸ Σ ȳ"""
+    if count(x.shape, axis) == 0:
+        return xp.exp(x)
     shifted = x - xp.max(x, axis=axis, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
@@ -239,13 +263,13 @@ log_softmax.tangents(x=lambda xp, t, y, axis: t - xp.sum(xp.exp(y) * t, axis=axi
 @constant
 def argmax(xp, x, *, axis=None, keepdims=False):
     """The place of the largest entry, the first at a tie"""
-    return expand(xp, xp.argmax(x, axis=axis), x.shape, axis, not keepdims)
+    return expand(xp, xp.argmax(_real(x), axis=axis), x.shape, axis, not keepdims)
 
 
 @constant
 def argmin(xp, x, *, axis=None, keepdims=False):
     """The place of the smallest entry, the first at a tie"""
-    return expand(xp, xp.argmin(x, axis=axis), x.shape, axis, not keepdims)
+    return expand(xp, xp.argmin(_real(x), axis=axis), x.shape, axis, not keepdims)
 
 
 @constant

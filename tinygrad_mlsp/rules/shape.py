@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod as _product
+
 from ..op import constant, general, linear
 
 
@@ -204,3 +206,82 @@ def ones_like(xp, x):
 def eye_like(xp, x, *, n):
     """y = the identity matrix [n, n], of the dtype and device of x"""
     return xp.eye_like(x, n)
+
+
+@linear
+def roll(xp, x, *, shift, axis=None):
+    """y = x moved along the axes by `shift` places, what leaves at one end entering at the other"""
+    return xp.roll(x, shift, axis=axis)
+
+
+roll.adjoints(
+    x=lambda xp, g, shift, axis: xp.roll(
+        g, tuple(-s for s in shift) if isinstance(shift, (tuple, list)) else -shift, axis=axis
+    )
+)
+
+
+@linear
+def repeat(xp, x, *, repeats, axis=None):
+    """y = every entry `repeats` times, along an axis (None: of x flattened)     x̄ = the sum over the copies"""
+    return xp.repeat(x, repeats, axis=axis)
+
+
+def _sum_copies(xp, g, x_shape, repeats, axis):
+    at = 0 if axis is None else axis % len(x_shape)
+    shape = (_product(x_shape),) if axis is None else x_shape
+    copies = xp.reshape(g, (*shape[: at + 1], repeats, *shape[at + 1 :]))
+    return xp.reshape(xp.sum(copies, axis=at + 1), x_shape)
+
+
+repeat.adjoints(x=_sum_copies)
+
+
+@linear
+def tile(xp, x, *, repetitions):
+    """y = x laid out `repetitions` times along its last axes     x̄ = the sum over the copies"""
+    return xp.tile(x, repetitions)
+
+
+def _sum_tiles(xp, g, x_shape, repetitions):
+    times = repetitions if isinstance(repetitions, (tuple, list)) else (repetitions,)
+    ndim = max(len(times), len(x_shape))
+    times, lengths = (1,) * (ndim - len(times)) + tuple(times), (1,) * (ndim - len(x_shape)) + tuple(x_shape)
+    tiles = xp.reshape(g, tuple(n for pair in zip(times, lengths, strict=True) for n in pair))
+    return xp.reshape(xp.sum(tiles, axis=tuple(range(0, 2 * ndim, 2))), x_shape)
+
+
+tile.adjoints(x=_sum_tiles)
+
+
+@linear
+def unfold(xp, x, *, axis, size, step=1):
+    """yₖ = x[k step : k step + size]: windows along an axis, their entries along a new last one
+
+    On NumPy and CuPy a view of x that cannot be written to.
+    """
+    n = x.shape[axis]
+    if not 1 <= size <= n or step < 1:
+        raise ValueError(f"windows of {size} entries, {step} apart, do not lie in axis {axis} of length {n}")
+    return xp.unfold(x, axis % len(x.shape), size, step)
+
+
+unfold.adjoints(x=lambda xp, g, x_shape, axis, step: xp.overlap_add(g, x_shape, axis % len(x_shape), step))
+
+
+@linear
+def overlap_add(xp, windows, *, shape, axis, step=1):
+    """y = zeros of `shape` with the windows added where `unfold` finds them: its adjoint"""
+    count, size, n = windows.shape[axis % len(shape)], windows.shape[-1], shape[axis]
+    if count < 1 or (count - 1) * step + size > n or step < 1:
+        raise ValueError(f"{count} windows of {size} entries, {step} apart, do not lie in axis {axis} of length {n}")
+    return xp.overlap_add(windows, shape, axis % len(shape), step)
+
+
+def _windows(xp, g, windows_shape, axis, step):
+    axis %= len(g.shape)
+    found = xp.unfold(g, axis, windows_shape[-1], step)
+    return xp.getitem(found, (slice(None),) * axis + (slice(0, windows_shape[axis]),))
+
+
+overlap_add.adjoints(windows=_windows)
