@@ -30,7 +30,8 @@ WRITES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "copy_ of a computed value": (lambda x, y: x.detach().copy_(y), "copy_: no gradient .* detach"),
     "index of a view": (lambda x, y: operator.setitem(y[:], 0, 5.0), "a view of another"),
     "index of a computed value": (
-        lambda x, y: operator.setitem(x.detach().astype("int64"), 0, y[0]), "no gradient .* detach",
+        lambda x, y: operator.setitem(x.detach().astype("int64"), 0, y[0]),
+        "no gradient .* detach",
     ),
     "index of a list": (lambda x, y: operator.setitem(x.detach(), slice(0, 2), [y[0], y[1]]), "tg.stack"),
 }

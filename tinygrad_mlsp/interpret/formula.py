@@ -98,10 +98,7 @@ EXAMPLES: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "standardize": ((_X,), {"axis": 0}),
     "lstm_cell": ((_array(_N, 4), _array(_N, 1)), {}),
     "solve": ((_SQUARE, _X), {}),
-    **{
-        name: ((_SQUARE,), {})
-        for name in ("inv", "det", "slogdet", "cofactor", "cholesky", "eigh", "eigvalsh")
-    },
+    **{name: ((_SQUARE,), {}) for name in ("inv", "det", "slogdet", "cofactor", "cholesky", "eigh", "eigvalsh")},
     "outer": ((_array(_N), _array(_M)), {}),
     "cross": ((_array(_N, 3), _array(_N, 3)), {}),
     "bitwise_invert": ((_INTEGERS,), {}),

@@ -6,8 +6,8 @@ conjugate of what arrives, reckons with aᴴ alone, as for ⟨ḡ, dy⟩ = Re tr
 Eigenvectors, singular vectors, and the columns that complete a basis are fixed only up to a sign, a phase or a
 rotation. A function's gradient is right where its value does not depend on that choice, and means nothing where it
 does. Where values are equal, the terms between them are left out, which is right for a function that treats them alike
-(a projector on all their vectors) and not for others, q f(w) qᴴ among them. Of real eigenvectors and singular vectors only the signs are to choose; these are fixed: the largest entry is
-positive.
+(a projector on all their vectors) and not for others, q f(w) qᴴ among them. Of real eigenvectors and singular vectors
+only the signs are to choose; these are fixed: the largest entry is positive.
 """
 
 from __future__ import annotations
