@@ -14,11 +14,19 @@ import pytest
 from domains import CORNERS, DOMAINS, Draw
 
 import tinygrad_mlsp as tg
+from tinygrad_mlsp.backend import to_device
 from tinygrad_mlsp.op import Operation, registry
 
 DIFFERENTIABLE = sorted(name for name in DOMAINS if registry[name].differentiable)
 SLOW = -(-10_000 // len(DIFFERENTIABLE))
 ENOUGH = 60  # entries of a Jacobian's side: what is larger says nothing new
+
+
+def there(value: Any, device: str) -> Any:
+    """Arrays on the device, however they are nested."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(there(v, device) for v in value)
+    return to_device(value, device) if isinstance(value, np.ndarray) else value
 
 
 def examples(op: Operation, random: Random, device: str) -> Any:
@@ -29,21 +37,22 @@ def examples(op: Operation, random: Random, device: str) -> Any:
         corner += 1
         case = DOMAINS[op.name].draw(draw)  # not `case`, which may be complex
         arguments = [v if v is None or isinstance(v, list) else np.asarray(v) for v in case.arguments]
+        options = {o: there(v, device) if o == "index" else v for o, v in case.options.items()}
         names = [a for a, v in zip(op.arguments, arguments, strict=True) if a in op.differentiable and v is not None]
         inputs = [arguments[op.arguments.index(a)] for a in names]
         flat = [x for v in inputs for x in (v if isinstance(v, list) else [v])]
         if sum(x.size for x in flat) > ENOUGH or any(x.dtype.kind != "f" for x in flat):
             continue
 
-        def f(*tensors: tg.Tensor, case: Any = case, arguments: Any = arguments, names: Any = names) -> Any:
+        def f(*tensors: tg.Tensor, options: Any = options, arguments: Any = arguments, names: Any = names) -> Any:
             left = iter(tensors)
             given = [
-                ([next(left) for _ in v] if isinstance(v, list) else next(left)) if a in names else v
+                ([next(left) for _ in v] if isinstance(v, list) else next(left)) if a in names else there(v, device)
                 for a, v in zip(op.arguments, arguments, strict=True)
             ]
-            return op(*given, **case.options)
+            return op(*given, **options)
 
-        yield f, [np.array(x, np.float64) for x in flat], case
+        yield f, [tg.Tensor(x, dtype=np.float64, device=device) for x in flat], case
 
 
 def verdicts(name: str, n: int, device: str, order: int = 1) -> Counter[str]:
