@@ -122,10 +122,10 @@ def test_several_arguments_options_and_results(x: tg.Tensor) -> None:
 
 def test_what_is_declared_wrongly_is_named(x: tg.Tensor) -> None:
     total = tg.custom_vjp(lambda x: x.sum()).adjoints(x=lambda g: g)
-    with pytest.raises(errors.ShapeError, match=r"gradient of x must be a Tensor of its shape \[3\], got \[\]"):
+    with pytest.raises(errors.ShapeError, match=r"gradient of x must be a Tensor of its shape \[3\], got Tensor \[\]"):
         total(x).backward()
     nothing = tg.custom_vjp(lambda x: x * 2).adjoints(x=lambda g: None)
-    with pytest.raises(errors.ShapeError, match="got None"):
+    with pytest.raises(errors.ShapeError, match="got NoneType"):
         nothing(x).sum().backward()
     backward_only = tg.custom_vjp(lambda x: x * 2).adjoints(x=lambda g: g * 2)
     with pytest.raises(errors.OptionError, match=r"forward mode needs a rule; declare \.tangents\(x=\.\.\.\)"):

@@ -1,6 +1,7 @@
 """`check` on every operation, where it is differentiable: it must never cry wolf, and seldom be in doubt.
 
-By default a few examples an operation; with --run-slow 10,000 of them in all.
+Hypothesis draws the cases from the operations' domains, complex ones too; by default a few an operation, with
+--run-slow 10,000 in all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from domains import CORNERS, DOMAINS, Draw
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 import tinygrad_mlsp as tg
 from tinygrad_mlsp.backend import to_device
@@ -29,47 +32,49 @@ def there(value: Any, device: str) -> Any:
     return to_device(value, device) if isinstance(value, np.ndarray) else value
 
 
-def examples(op: Operation, random: Random, device: str) -> Any:
-    """Functions of the arrays that a gradient flows to, and these, from the operation's domain."""
-    corner = 0
-    while True:
-        draw = Draw(random, corner if corner < CORNERS else None, device)
-        corner += 1
-        case = DOMAINS[op.name].draw(draw)  # not `case`, which may be complex
-        arguments = [v if v is None or isinstance(v, list) else np.asarray(v) for v in case.arguments]
-        options = {o: there(v, device) if o == "index" else v for o, v in case.options.items()}
-        names = [a for a, v in zip(op.arguments, arguments, strict=True) if a in op.differentiable and v is not None]
-        inputs = [arguments[op.arguments.index(a)] for a in names]
-        flat = [x for v in inputs for x in (v if isinstance(v, list) else [v])]
-        if sum(x.size for x in flat) > ENOUGH or any(x.dtype.kind != "f" for x in flat):
-            continue
+def example(op: Operation, random: Random, device: str) -> Any:
+    """A function of the arrays that a gradient flows to, these, and the case; None for one that is too large."""
+    draw = Draw(random, random.choice([None, *range(CORNERS)]), device)
+    case = DOMAINS[op.name].case(draw)
+    options = {o: there(v, device) if o == "index" else v for o, v in case.options.items()}
+    names = [a for a, v in zip(op.arguments, case.arguments, strict=True) if a in op.differentiable and v is not None]
+    inputs = [case.arguments[op.arguments.index(a)] for a in names]
+    flat = [np.asarray(x) for v in inputs for x in (v if isinstance(v, list) else [v])]
+    if sum(x.size for x in flat) > ENOUGH:
+        return None
 
-        def f(*tensors: tg.Tensor, options: Any = options, arguments: Any = arguments, names: Any = names) -> Any:
-            left = iter(tensors)
-            given = [
-                ([next(left) for _ in v] if isinstance(v, list) else next(left)) if a in names else there(v, device)
-                for a, v in zip(op.arguments, arguments, strict=True)
-            ]
-            return op(*given, **options)
+    def f(*tensors: tg.Tensor) -> Any:
+        left = iter(tensors)
+        given = [
+            ([next(left) for _ in v] if isinstance(v, list) else next(left)) if a in names else there(v, device)
+            for a, v in zip(op.arguments, case.arguments, strict=True)
+        ]
+        return op(*given, **options)
 
-        yield f, [tg.Tensor(x, dtype=np.float64, device=device) for x in flat], case
+    return f, [tg.Tensor(x, device=device) for x in flat], case
 
 
 def verdicts(name: str, n: int, device: str, order: int = 1) -> Counter[str]:
-    op, random = registry[name], Random(f"no false alarm {name}")
+    op = registry[name]
     found: Counter[str] = Counter()
-    for f, inputs, case in examples(op, random, device):
-        report = tg.check(f, *inputs, order=order)
-        found[report.verdict] += 1
-        assert report.verdict not in ("fail", "kink"), f"{name} on {case}:\n{report}"
-        if found.total() == n:
-            return found
-    raise AssertionError("unreachable")
+
+    @settings(max_examples=n, phases=[Phase.generate], report_multiple_bugs=False, database=None)
+    @given(st.randoms(note_method_calls=False, use_true_random=False))
+    def look(random: Random) -> None:
+        drawn = example(op, random, device)
+        if drawn is not None:
+            f, inputs, case = drawn
+            report = tg.check(f, *inputs, order=order)
+            found[report.verdict] += 1
+            assert report.verdict not in ("fail", "kink"), f"{name} on {case}:\n{report}"
+
+    look()
+    return found
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_no_false_alarm(name: str, device: str) -> None:
-    assert verdicts(name, 2, device)["undecidable"] == 0
+    assert verdicts(name, 3, device)["undecidable"] == 0
 
 
 @pytest.mark.slow
@@ -81,4 +86,4 @@ def test_no_false_alarm_in_ten_thousand(name: str, device: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_no_false_alarm_at_second_order(name: str, device: str) -> None:
-    assert verdicts(name, 5, device, order=2)["undecidable"] <= 1
+    assert verdicts(name, 5, device, order=2)["undecidable"] == 0

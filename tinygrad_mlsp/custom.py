@@ -47,12 +47,17 @@ class custom_vjp:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        signature = inspect.signature(function)
-        kinds = {p.kind for p in signature.parameters.values()}
-        if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
+        if not callable(function):
+            raise OptionError(f"custom_vjp: takes a function of Tensors, not {function!r}")
+        try:
+            signature = inspect.signature(function)
+            kinds = {p.kind for p in signature.parameters.values()}
+        except ValueError:
+            kinds = {inspect.Parameter.VAR_POSITIONAL}
+        if kinds - {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}:
             raise OptionError(
-                f"custom_vjp: {_name(function)} takes *args or **kwargs; name its arguments (tensors are positional, "
-                "everything else is keyword-only, after a *)"
+                f"custom_vjp: {_name(function)} takes *args, **kwargs or arguments without a name; name its arguments "
+                "(tensors are positional, everything else is keyword-only, after a *)"
             )
 
         def forward(xp: Any, *arrays: Any, **options: Any) -> Any:
@@ -71,17 +76,32 @@ class custom_vjp:
         self.__doc__, self.__name__, self.__wrapped__ = function.__doc__, name, function
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
+        if not self.operation.adjoint and _mode.get() and any(isinstance(a, Tensor) and a._node for a in arguments):
+            first = (*self.operation.arguments, "x")[0]
+            raise OptionError(
+                f"{self.__name__}: no gradient is declared; declare .adjoints({first}=lambda g, ...: ...)"
+            )
         return self.operation(*arguments, **options)
 
     def adjoints(self, **rules: Callable[..., Any]) -> custom_vjp:
         """The gradient of each argument, from `g`."""
+        self._known(rules)
         self.operation.adjoints(**{a: _on_tensors(self.__name__, a, rule, True) for a, rule in rules.items()})
         return self
 
     def tangents(self, **rules: Callable[..., Any]) -> custom_vjp:
         """What the tangent `t` of each argument makes of y."""
+        self._known(rules)
         self.operation.tangents(**{a: _on_tensors(self.__name__, a, rule, False) for a, rule in rules.items()})
         return self
+
+    def _known(self, rules: dict[str, Callable[..., Any]]) -> None:
+        for argument, rule in rules.items():
+            if argument not in self.operation.arguments or not callable(rule):
+                raise OptionError(
+                    f"{self.__name__}: a rule is a function and belongs to an argument "
+                    f"({', '.join(self.operation.arguments)}); got {argument}={rule!r}"
+                )
 
     def __repr__(self) -> str:
         return f"<custom_vjp {self.__name__}({', '.join((*self.operation.arguments, *self.operation.options))})>"
@@ -103,10 +123,10 @@ def _on_tensors(function: str, argument: str, rule: Callable[..., Any], back: bo
         recorded = given["xp"] is library
         with nullcontext() if recorded else no_grad():
             part = rule(**{n: given[n] if recorded else _tensor(given[n]) for n in wanted})
-        if back and getattr(part, "shape", None) != given[shape_of]:
+        if back and not (isinstance(part, Tensor) and part.shape == given[shape_of]):
             raise ShapeError(
                 f"{function}: the gradient of {argument} must be a Tensor of its shape {list(given[shape_of])}, "
-                f"got {list(part.shape) if hasattr(part, 'shape') else part!r}"
+                f"got {type(part).__name__}{f' {list(part.shape)}' if hasattr(part, 'shape') else ''}"
             )
         return part if recorded else _array(part)
 
@@ -139,6 +159,8 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     Raises: GraphError, in the backward pass, if f then computes something else.
     Source: Chen et al., "Training deep nets with sublinear memory cost", 2016.
     """
+    if not callable(function):
+        raise OptionError(f"checkpoint: takes a function and its arguments, not {function!r}")
     if _mode.get() in (OFF, FULL):
         return function(*args, **kwargs)
     state, began = default_generator().state_dict(), next_order()

@@ -37,9 +37,25 @@ class OptionError(Error, ValueError):
     """An option, argument or name that the callee does not know."""
 
 
+class NoRuleError(OptionError):
+    """A derivative in a direction for which an operation declares no rule."""
+
+
 class IndexingError(Error, IndexError):
     """An index outside the tensor, or of a kind that does not index."""
 
 
 class AxisError(ShapeError, IndexingError):
     """An axis that the tensor does not have."""
+
+
+class CheckpointError(Error, ValueError):
+    """A file of weights or a checkpoint that cannot be read, or does not fit; the message names the file."""
+
+
+class DivergenceError(Error, ArithmeticError):
+    """A training whose loss or gradients stopped being finite numbers."""
+
+
+class NotFitted(Error, ValueError, AttributeError):
+    """An estimator that is asked for an answer before it was given anything to learn."""

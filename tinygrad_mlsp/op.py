@@ -28,7 +28,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .errors import OptionError
+from .errors import NoRuleError, OptionError
 
 registry: dict[str, Operation] = {}
 on_declaration: list[Callable[[Operation], None]] = []  # the spaces, which offer every operation to the rules
@@ -187,7 +187,7 @@ class Operation:
             else:
                 rule = self.slope.get(name) or self.tangent.get(name)
                 if rule is None:
-                    raise OptionError(f"{self.name}: forward mode needs a rule; declare .tangents({name}=...)")
+                    raise NoRuleError(f"{self.name}: forward mode needs a rule; declare .tangents({name}=...)")
                 part = rule(**self.passed(rule, {"xp": xp, "t": t}, arguments, y, options))
                 parts.append(part * t if name in self.slope else part)
         total = parts[0]

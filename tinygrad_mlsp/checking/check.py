@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError
+from ..errors import DTypeError, NoRuleError, OptionError
 from . import tally
 from .numeric import Slope, noise_of, slope
 from .report import SYMBOLS, VERDICTS, Element, Report
@@ -97,7 +97,7 @@ def _settings(order: Any, modes: Any, elements: Any, seed: Any, options: dict[st
             near = difflib.get_close_matches(name, [*_OPTIONS, "order", "modes", "gradient", "argnums", "elements"], 1)
             hint = f"; did you mean {near[0]}?" if near else f"; it knows {', '.join(_OPTIONS)}"
             raise OptionError(f"check: no option {name!r}{hint}")
-    if isinstance(order, bool) or not isinstance(order, int) or order < 1:
+    if isinstance(order, bool) or not isinstance(order, int) or not 1 <= order <= 3:
         raise OptionError(f"check: order is 1, 2 or 3, not {order!r}")
     modes = (modes,) if isinstance(modes, str) else tuple(modes)
     if not modes or any(mode not in ("reverse", "forward") for mode in modes):
@@ -112,6 +112,8 @@ def _settings(order: Any, modes: Any, elements: Any, seed: Any, options: dict[st
         raise OptionError(f"check: tolerance is a relative error between 0 and 1, not {tolerance!r}")
     if isinstance(directions, bool) or not isinstance(directions, int) or directions < 1:
         raise OptionError(f"check: directions is a whole number from 1 on, not {directions!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise OptionError(f"check: seed is a whole number, not {seed!r}")
     generator = np.random.default_rng(seed)
     return _Settings(order, modes, elements == "projection", generator, float(tolerance), directions, method)
 
@@ -125,7 +127,10 @@ def _all_orders(subject: Subject, settings: _Settings) -> Report:
         evaluations += current.evaluations
         if outcome.reason or order == settings.order or not outcome.outputs:
             break
-        if order == 1 and "forward" in settings.modes:  # reverse over forward: what the tangents' own rules make of it
+        both = not any(note.startswith("reverse mode only") for note in outcome.notes)
+        if (
+            order == 1 and "forward" in settings.modes and both
+        ):  # reverse over forward: what the tangents' own rules make of it
             tangent = subject.derived(outcome.outputs, settings.generator, forward=True)
             found.append(_Check(tangent, replace(settings, modes=("reverse",)), 2).run())
             evaluations += tangent.evaluations
@@ -192,7 +197,7 @@ class _Check:
             return self._nothing(rows, columns)
         self._prepare_directions()
         try:
-            analytic = {mode: self._analytic(mode, None) for mode in subject.modes(self.settings.modes)}
+            analytic = self._all_analytic()
             if self._gradient_drifts(analytic):
                 return outcome
             wide = {}
@@ -203,6 +208,18 @@ class _Check:
         self.measured = self._measure(drift)
         self._compare(analytic, wide)
         return outcome
+
+    def _all_analytic(self) -> dict[str, Array]:
+        """Every mode that there is; an operation that is declared for one direction only is checked in that."""
+        found, wanted = {}, self.subject.modes(self.settings.modes)
+        for mode in wanted:
+            try:
+                found[mode] = self._analytic(mode, None)
+            except NoRuleError as problem:
+                if mode != "forward" or len(wanted) == 1:
+                    raise
+                self.outcome.notes.append(f"reverse mode only was checked ({problem})")
+        return found
 
     def _decide(self, verdict: int, reason: str) -> _Outcome:
         self.outcome.verdict, self.outcome.ok, self.outcome.reason = verdict, False, reason
@@ -289,8 +306,11 @@ class _Check:
     def _nothing(self, rows: int, columns: int) -> _Outcome:
         """Zero-size inputs or outputs: the shapes are all that can be wrong."""
         subject = self.subject
-        what = "has no floating-point output" if not self.native else "has zero-size inputs or outputs"
-        self.outcome.notes.append(f"{subject.function} {what}: only the gradients' shapes were checked")
+        if not self.native:
+            raise DTypeError(
+                f"check: {subject.function} returns no floating-point number, so there is nothing to check"
+            )
+        self.outcome.notes.append(f"{subject.function} has zero-size inputs or outputs: only shapes were checked")
         try:
             for mode in subject.modes(self.settings.modes):
                 if mode == "jacobian":

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..backend import space_of, to_numpy
 from ..derivatives import flatten
-from ..errors import Error, OptionError
+from ..errors import Error, NoRuleError, OptionError
 from ..namespace import asarray
 from ..sweep import backward, reach
 from ..tensor import Tensor, enable_grad, library, no_grad, wrap
@@ -104,8 +104,8 @@ def contracts(
     f: Callable[..., Any],
     *inputs: Any,
     gradient: Callable[..., Any] | None = None,
-    only: Sequence[str] = (),
-    skip: Sequence[str] = (),
+    only: str | Sequence[str] | None = None,
+    skip: str | Sequence[str] = (),
     threads: int = THREADS,
     seed: int = 0,
 ) -> ContractReport:
@@ -119,21 +119,26 @@ def contracts(
 
     Raises: OptionError for a contract that is not known, or inputs without any floating-point array.
     """
+    for name, function in (("f", f), ("gradient", gradient)):
+        if not (callable(function) or (function is None and name == "gradient")):
+            raise OptionError(f"contracts: {name} must be a function, not {function!r}")
+    only = (only,) if isinstance(only, str) else only
+    skip = (skip,) if isinstance(skip, str) else skip
     case: _Case = _Recorded(f, inputs, threads, seed) if gradient is None else _Foreign(f, gradient, inputs, threads)
     table = _OURS if gradient is None else _THEIRS
-    unknown = [name for name in (*only, *skip) if name not in (*_OURS, *_THEIRS)]
+    unknown = [name for name in (*(only or ()), *skip) if name not in (*_OURS, *_THEIRS)]
     if unknown:
         raise OptionError(f"contracts: none is named {unknown}; there are {', '.join(table)}")
     results = []
     before = _copies(case.inputs)
     for name, contract in table.items():
-        if (only and name not in only) or name in skip:
+        if (only is not None and name not in only) or name in skip:
             continue
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")  # f is asked for more than its user asks
                 reason = contract(case)
-        except _Skip as why:
+        except (_Skip, NoRuleError) as why:
             results.append(Contract(name, "skip", str(why)))
             continue
         except Exception as problem:
@@ -141,7 +146,7 @@ def contracts(
         finally:
             _restore(case.inputs, before)
         results.append(Contract(name, "fail" if reason else "pass", reason or ""))
-    report = ContractReport(getattr(f, "__qualname__", type(f).__name__), results)
+    report = ContractReport(getattr(f, "__qualname__", getattr(f, "__name__", type(f).__name__)), results)
     tally.note("contracts", report)
     return report
 

@@ -429,13 +429,17 @@ def default_checks() -> dict[str, Check]:
     }
 
 
+def _discontent(found: Any) -> bool:
+    """Whether what a check returned says that something is wrong."""
+    return found is False or getattr(found, "ok", True) is False
+
+
 def _notices(check: Check, f: Callable[..., Any], inputs: Sequence[Any]) -> bool:
-    """Whether the check is discontent: it raises, or what it returns is False or has `ok` False."""
+    """Whether the check raises, or is discontent."""
     try:
-        found = check(f, *inputs)
+        return _discontent(check(f, *inputs))
     except Exception:
         return True
-    return found is False or getattr(found, "ok", True) is False
 
 
 def _same(a: Sequence[Any], b: Sequence[Any]) -> bool:
@@ -484,12 +488,19 @@ def mutants(
 
     Raises: OptionError if a check rejects f as it is, or if a kind of fault is unknown.
     """
+    if not callable(f):
+        raise OptionError(f"mutants: f must be a function, not {f!r}")
+    if checks is not None and not isinstance(checks, Mapping):
+        raise OptionError("mutants: checks is a dictionary of names and functions of f and its inputs")
     asked = default_checks() if checks is None else dict(checks)
     unknown = set(faults or ()) - {*BACKWARD, *FORWARD}
     if unknown:
         raise OptionError(f"mutants: no fault named {', '.join(sorted(unknown))}; there are {', '.join(BACKWARD)}")
     with _planting:
-        return Survey(tuple(_surveyed(f, inputs, asked, faults, stop_early)), tuple(asked))
+        found = Survey(tuple(_surveyed(f, inputs, asked, faults, stop_early)), tuple(asked))
+    if not found.mutants and faults is None:
+        raise OptionError("mutants: f records no operation that a fault could be planted in")
+    return found
 
 
 def _surveyed(
@@ -501,8 +512,15 @@ def _surveyed(
 ) -> Iterator[Mutant]:
     subject = _Subject(f, inputs)
     for name, check in asked.items():
-        if _notices(check, f, inputs):
-            raise OptionError(f"mutants: {name!r} rejects the function as it is; mend the one or the other first")
+        try:
+            found = check(f, *inputs)
+            why = f"it is not ok:\n{found}" if _discontent(found) else ""
+        except Exception as problem:
+            why, cause = f"{type(problem).__name__}: {problem}", problem
+        else:
+            cause = None
+        if why:
+            raise OptionError(f"mutants: {name!r} rejects the function as it is ({why})") from cause
     right: list[Any] = []
     for site, recipes in _sites(subject.recorded(), any(x.dtype.kind == "c" for x in subject.primals)):
         if faults is not None and site.fault not in faults:

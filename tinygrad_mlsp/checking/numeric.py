@@ -192,6 +192,7 @@ def _spread(
             eps,
             output_eps[active],
             None if step is None else step[active],
+            float(np.max(np.abs(center), initial=0.0, where=np.isfinite(center))),
         )
         for name, found in vars(part).items():
             getattr(whole, name)[active] = found
@@ -206,8 +207,9 @@ def _slope(
     eps: float,
     output_eps: Array,
     step: Array | None = None,
+    scale: float | None = None,
 ) -> Slope:
-    """The slope of outputs that move; the arguments are those of `slope`."""
+    """The slope of outputs that move; the arguments are those of `slope`. `scale` is the size of all outputs."""
     at = abs(position)
     top = _power_of_two(0.125 * max(1.0, at))
     floor = max(8 * eps * at, 2.0**-56 if eps < 1e-10 else 16 * eps * max(at, 2.0**-10))
@@ -218,6 +220,7 @@ def _slope(
     table = _Table(center.size)
     nearby, secant = np.abs(center), np.zeros(center.size)
     moves: list[Array] = []  # how far F goes with each step
+    whole = np.max(np.abs(center), initial=0.0, where=np.isfinite(center)) if scale is None else scale
 
     def measure(h: float) -> bool:
         plus, up = evaluate(h)
@@ -237,6 +240,7 @@ def _slope(
         most = np.max(moves, axis=0)
         resolved = (moves[-1] <= 0.125 * most) & (moves[-1] <= 0.6 * moves[-2])
         size = np.maximum(most, nearby)  # what was taken for noise may be such turns too
+        size = np.where(size > 1000 * output_eps * whole, size, np.inf)  # but not the rounding of far larger outputs
         return alive & np.where(
             base > 1e-3 * size, base > 1000 * output_eps * size, ~resolved & (moves[-1] > 100 * base)
         )

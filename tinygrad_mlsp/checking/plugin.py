@@ -8,6 +8,7 @@ gradient check if it is marked `gradcheck` or made by `checking.property`; one t
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Generator
 from typing import Any
@@ -18,6 +19,8 @@ from . import tally
 
 _counts = pytest.StashKey[tally.Tally]()
 PARAMETERS = {"gradcheck_device": "device", "gradcheck_dtype": "dtype"}
+KNOWN = {"device": re.compile(r"cpu|cuda(:\d+)?"), "dtype": re.compile(r"float(16|32|64)|complex(64|128)")}
+WORDS = {"device": "cpu, cuda and cuda:N are", "dtype": "float16, float32, float64, complex64 and complex128 are"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "values of the fixtures gradcheck_device and gradcheck_dtype",
     )
     tally.profile = config.getoption("--gradcheck-profile")
+    for what in ("device", "dtype"):
+        for value in config.getoption(f"--gradcheck-{what}").split(","):
+            if not KNOWN[what].fullmatch(value):
+                raise pytest.UsageError(f"--gradcheck-{what}: {value!r} is not known; {WORDS[what]}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -49,8 +56,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The two fixtures take the values of the marker, or of the command line."""
     marker = metafunc.definition.get_closest_marker("gradcheck")
+    if marker and (unknown := {*marker.kwargs} - {*PARAMETERS.values()}):
+        pytest.fail(f"gradcheck: no argument {', '.join(sorted(unknown))}; there are device and dtype", pytrace=False)
     direct = list(metafunc.definition.iter_markers("parametrize"))
     for fixture, what in PARAMETERS.items():
+        given = marker.kwargs.get(what, ()) if marker else ()
+        for value in (given,) if isinstance(given, str) else given:
+            if not all(KNOWN[what].fullmatch(v) for v in value.split(",")):
+                pytest.fail(f"gradcheck: {what}={value!r} is not known; {WORDS[what]}", pytrace=False)
         if fixture in metafunc.fixturenames and not any(fixture in _names(m) for m in direct):
             values = (marker.kwargs if marker else {}).get(what) or metafunc.config.getoption(f"--gradcheck-{what}")
             values = values.split(",") if isinstance(values, str) else list(values)

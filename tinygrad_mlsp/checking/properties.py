@@ -74,6 +74,10 @@ def property(
     and where it executed no check, or nearly all examples were undecidable.
     """
     hypothesis = required("checking.property")
+    if not (specs is None or isinstance(specs, Mapping)):
+        raise OptionError('checking.property: describe arguments by name, as in x=tensors("n,m")')
+    if max_examples is not None and (not isinstance(max_examples, int) or max_examples < 1):
+        raise OptionError(f"checking.property: max_examples is a whole number from 1 on, not {max_examples!r}")
     described = {**(specs or {}), **arguments}
     if not described:
         raise OptionError('checking.property: describe at least one argument, as in x=tensors("n,m")')
@@ -86,6 +90,8 @@ def property(
     how = {name: value for name, value in how.items() if name not in usual or value != usual[name]}
 
     def decorate(f: Callable[..., Any]) -> Any:
+        if not callable(f):
+            raise OptionError(f"checking.property: decorates a function, not {f!r}")
         parameters = inspect.signature(f).parameters
         unknown = [name for name in described if name not in parameters]
         if unknown:
@@ -117,7 +123,7 @@ def property(
             functools.update_wrapper(one, f)  # so that hypothesis names it and remembers its failures
             one.__signature__ = inspect.Signature([inspect.Parameter("drawn", inspect.Parameter.KEYWORD_ONLY)])  # type: ignore[attr-defined]
             looked = hypothesis.settings(
-                max_examples=max_examples or tally.EXAMPLES[tally.profile],
+                max_examples=tally.EXAMPLES[tally.profile] if max_examples is None else max_examples,
                 deadline=None,
                 suppress_health_check=list(hypothesis.HealthCheck),
                 report_multiple_bugs=False,

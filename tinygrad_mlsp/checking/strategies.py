@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import space_for
+from ..convert import as_dtype
 from ..errors import MissingDependency, OptionError
 from ..tensor import Tensor
 
@@ -72,9 +73,21 @@ def tensors(
     """
     if (shape is None) == (broadcasts_with is None):
         raise OptionError('tensors: takes a shape, such as "n,m", or broadcasts_with="x"')
+    if not (shape is None or isinstance(shape, str)):
+        raise OptionError(f'tensors: a shape is written in letters, as in "n,m" or "3,n", not {shape!r}')
+    dtypes = [as_dtype(d, "tensors") for d in _several(dtype)]
+    for d in dtypes:
+        if d.kind not in "fciub":
+            raise OptionError(f"tensors: dtype {d} is no number")
+    numbers = {"min": min, "max": max, "gap": gap, **{f"away_from {p!r}": p for p in _several(away_from)}}
+    for name, value in numbers.items():
+        if not (isinstance(value, (int, float)) or (value is None and name in ("min", "max"))) or gap < 0:
+            raise OptionError(f"tensors: {name} must be a number{' from 0 on' * (name == 'gap')}, not {value!r}")
+    for where in _several(device):
+        space_for(where)
     spec = Spec(
-        tuple(s.strip() for s in shape.split(",") if s.strip()) if shape else (),
-        tuple(np.dtype(d).name for d in _several(dtype)),
+        tuple(s.strip() for s in shape.split(",")) if shape else (),
+        tuple(d.name for d in dtypes),
         _known("values", values, VALUES),
         _known("layouts", layouts, LAYOUTS),
         tuple(_several(device)),
@@ -200,17 +213,6 @@ def code_of(array: np.ndarray[Any, Any], layout: str = "C", np_: str = "np") -> 
     return f"{np_}.broadcast_to({plain(array[:1])}, {array.shape})"
 
 
-def layout_of(array: np.ndarray[Any, Any]) -> str:
-    """The layout of `LAYOUTS` that an array is nearest to, for printing arrays that were not drawn here."""
-    if array.ndim == 0 or array.flags.c_contiguous:
-        return "C" if array.base is None or array.ndim == 0 else "view"
-    if array.flags.f_contiguous:
-        return "F"
-    if 0 in array.strides and array.shape[0] and array.strides[0] == 0:
-        return "broadcast"
-    return "reversed" if min(array.strides) < 0 else "strided"
-
-
 # Arguments
 
 
@@ -252,7 +254,15 @@ def linked(specs: Mapping[str, Spec], sides: Any = (0, 3)) -> Any:
     `sides` are the least and the greatest side, or a dictionary of such pairs by letter ("" for all others).
     """
     st = required("checking.tensors").strategies
-    bounds = {"": (0, 3), **sides} if isinstance(sides, Mapping) else {"": tuple(sides)}
+    bounds = {"": (0, 3), **sides} if isinstance(sides, Mapping) else {"": sides}
+    letters = {s.removeprefix("*").removesuffix("?") for v in specs.values() if isinstance(v, Spec) for s in v.shape}
+    for name, pair in bounds.items():
+        right = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(n, int) for n in pair)
+        if not right or not 0 <= pair[0] <= pair[1] or name not in ("", *letters):
+            raise OptionError(
+                f"sides: {name or 'all'}: {pair!r} must be the least and the greatest length of a side that a shape "
+                f"names ({', '.join(sorted(letters)) or 'none does'})"
+            )
     for name, spec in specs.items():
         if not isinstance(spec, Spec):
             raise OptionError(f"{name}: an argument of a property is described by tensors(...), not {spec!r}")
