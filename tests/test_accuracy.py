@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,12 @@ ENDS: dict[str, tuple[Any, list[Any], Any, list[Any]]] = {  # function, argument
         lambda x: tg.softmax(x)[:, 0], [[[-INF, -INF], [-INF, 0], [1e30, -1e30]]], [np.nan, 0, 1],
         [[[np.nan, np.nan], [0, 0], [0, 0]]],
     ),
+    "logsumexp, the whole range": (lambda x: tg.logsumexp(x, axis=0), [[1e308, -1e308]], 1e308, [[1, 0]]),
+    "logcumsumexp, the whole range": (lambda x: tg.logcumsumexp(x), [[1e308, -1e308]], [1e308, 1e308], [[2, 0]]),
+    "softmax, the whole range": (tg.softmax, [[1e308, -1e308]], [1, 0], [[0, 0]]),
+    "log_softmax, the whole range": (lambda x: tg.log_softmax(x)[:1], [[1e308, -1e308]], [0], [[0, 0]]),
+    "cross entropy, the whole range": (lambda x: tg.cross_entropy(x, 0), [[1e308, -1e308]], 0, [[0, 0]]),
+    "sinc": (tg.sinc, [[1e308, -1e308]], [0, 0], [[1e-308, -1e-308]]),
     "std": (
         lambda x: tg.std(x, axis=1), [[[1e300, -1e300], [1e-300, -1e-300], [2, 2]]], [1e300, 1e-300, 0],
         [[[0.5, -0.5], [0.5, -0.5], [0, 0]]],
@@ -136,6 +143,26 @@ def test_the_ends_of_the_range(name: str, device: str) -> None:
     for x, slope in zip(leaves, slopes, strict=True):
         assert x.grad is not None
         np.testing.assert_allclose(x.grad.numpy(), slope, rtol=1e-6 if arrays[0].dtype == "f4" else 1e-13, atol=3e-16)
+
+
+@pytest.mark.parametrize("name", [n for n in ENDS if n.endswith("whole range") or n == "sinc"])
+def test_right_answers_come_without_warnings(name: str) -> None:
+    function, arguments, _, _ = ENDS[name]
+    x = tg.Tensor(np.asarray(arguments[0], float), requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        y = function(x)
+        y.backward(tg.ones_like(y))
+
+
+def test_a_mean_is_finite_where_its_sum_is_not() -> None:
+    with np.errstate(over="ignore"):
+        assert tg.mean(np.array([1e308, 1e308])).item() == 1e308
+        for axis in (None, 0, (0,)):
+            y = tg.mean(np.full(10, 3e38, "f4"), axis=axis)
+            assert y.dtype == np.float32 and abs(y.item() / 3e38 - 1) < 1e-6
+        assert tg.mean(np.array([[1e308, 1e308], [1, INF]]), axis=1).tolist() == [1e308, INF]
+        assert np.isnan(tg.mean(np.array([1.0, np.nan])).item())
 
 
 def test_half_precision_does_not_overflow_where_the_truth_is_finite(device: str) -> None:

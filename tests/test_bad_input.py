@@ -12,7 +12,7 @@ from support import Make, holds, maker
 
 import tinygrad_mlsp as tg
 from tinygrad_mlsp import op as operations
-from tinygrad_mlsp.errors import DeviceError, DTypeError, GraphError, IndexingError, OptionError, ShapeError
+from tinygrad_mlsp.errors import AxisError, DeviceError, DTypeError, GraphError, IndexingError, OptionError, ShapeError
 
 
 @pytest.fixture
@@ -207,6 +207,18 @@ SHAPES: dict[str, tuple[Callable[[Make], Any], type[Exception], str]] = {
     "reshape": (lambda make: make([1.0]).reshape("a"), DTypeError, "whole numbers"),
     "split": (lambda make: tg.split(make([1.0, 2.0]), 2, axis=3), IndexingError, "axis 3 is out of range"),
     "unstack": (lambda make: tg.unstack(make([1.0, 2.0]), axis=3), IndexingError, "axis 3 is out of range"),
+    "gather": (lambda make: tg.gather(make([1.0]), [[0]], 0), ShapeError, r"gather: take_along_axis\("),
+    "add_at": (lambda make: tg.add_at(make([1.0]), 1.0, index=[5]), IndexingError, "add_at: "),
+    "index_add": (lambda make: tg.index_add(make([1.0]), [5], make([1.0]), 0), IndexingError, "index_add: "),
+    "put_along_axis": (
+        lambda make: tg.put_along_axis(make([1.0]), [5], 1.0, 0), IndexingError,
+        r"put_along_axis: set_at\(.*int64 \[1\]",
+    ),
+    "scatter": (lambda make: tg.scatter(make([1.0]), [0], 1.0, 1), AxisError, "scatter: put_along_axis: axis 1"),
+    "masked_fill": (lambda make: tg.masked_fill(make([1.0]), [True], "a"), DTypeError, "masked_fill: where: "),
+    "clip": (lambda make: tg.clip(make([1.0, 2.0]), [1.0, 2.0, 3.0]), ShapeError, r"clip: greater_equal\("),
+    "unique_all": (lambda make: tg.unique_all("a"), DTypeError, "unique_all: Tensor: "),
+    "polygamma": (lambda make: tg.polygamma(1, make([1.0, 2.0])), OptionError, r"not an array of shape \(2,\)$"),
     "moveaxis": (lambda make: tg.moveaxis(make([[1.0]]), 5, 0), ShapeError, "moveaxis: axis 5"),
     "swapaxes": (lambda make: tg.swapaxes(make([[1.0]]), 0, -3), ShapeError, "swapaxes: axis -3"),
 }  # fmt: skip

@@ -90,7 +90,11 @@ def test_a_correct_function_keeps_every_contract(name: str, device: str) -> None
 
 # By design: a dtype that is asked for stays, the mean of nothing has no gradient, and two sides of an LSTM's arrays
 # may have one length without being one side.
-EXCEPTIONS = {"astype": "float32 stays float32", "standardize": "zero size", "lstm_cell": "zero size"}
+# "zero size" takes axes of one length for one side, which they are not in these.
+EXCEPTIONS = {
+    "astype": "float32 stays float32", "lstm_cell": "zero size", "convolution_input": "zero size",
+    "max_pool_pick": "zero size",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [name for name in DOMAINS if registry[name].differentiable])

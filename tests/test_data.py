@@ -133,6 +133,16 @@ def test_mnist_is_found(small, tmp_path, monkeypatch, packed, subfolder, how):
     assert d.test_x.shape == (4, 28, 28) and data.mnist(folder).test_x.shape == (4, 784)
 
 
+def test_mnist_holds_out_its_last_training_images(small, tmp_path):
+    folder = put(tmp_path / "here", small)
+    whole, d = data.mnist(folder), data.mnist(folder, validation=2)
+    np.testing.assert_array_equal(d.train_x, whole.train_x[:4])
+    np.testing.assert_array_equal(d.valid_x, whole.train_x[4:])
+    assert d.train_y.tolist() + d.valid_y.tolist() == whole.train_y.tolist() and len(whole.valid_y) == 0
+    with pytest.raises(OptionError, match="of 6 training images, 6 cannot be held out"):
+        data.mnist(folder, validation=6)
+
+
 def test_the_argument_comes_before_the_variable_and_that_before_the_cache(small, tmp_path, monkeypatch):
     put(tmp_path / "cache" / "tinygrad_mlsp" / "mnist", dict.fromkeys(small, b"from the cache"))
     put(tmp_path / "variable", dict.fromkeys(small, b"from the variable"))

@@ -10,7 +10,7 @@ import pytest
 from tinygrad_mlsp.op import registry
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/checking.md", "docs/own_operations.md"]
+PAGES = ["README.md", "docs/checking.md", "docs/own_operations.md", "docs/training.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -151,9 +151,17 @@ def test_numpys_functions_reach_them() -> None:
 WRONG: list[Any] = [
     ("fft", (3,), {"norm": "unitary"}, errors.OptionError, "fft: norm is 'backward', 'ortho' or 'forward'"),
     ("hfft", (3,), {"norm": "unitary"}, errors.OptionError, "hfft: norm is"),
-    ("fft", (3,), {"axis": 1}, errors.ShapeError, r"fft: axes \(1,\) are not all of a tensor of shape \(3,\)"),
+    ("fft", (3,), {"axis": 1}, errors.ShapeError, r"fft: axis 1 is not one of a tensor of shape \(3,\)"),
+    ("fft", (3,), {"axis": 1.0}, errors.AxisError, "fft: axis 1.0 is not one of"),
+    ("fft", (3,), {"axis": "a"}, errors.AxisError, "fft: axis 'a' is not one of"),
+    ("fft", (3,), {"n": "a"}, errors.OptionError, "fft: n is a whole number, not 'a'"),
+    ("fft", (3,), {"norm": []}, errors.OptionError, r"fft: norm is .*not \[\]"),
+    ("fftn", (3,), {"s": 5}, errors.OptionError, "fftn: s is a list of whole numbers, not 5"),
+    ("fftn", (3,), {"axes": 0}, errors.OptionError, "fftn: axes is a list of whole numbers, not 0"),
+    ("fftn", (3,), {"axes": "ab"}, errors.OptionError, "fftn: axes is a list"),
+    ("fftshift", (3,), {"axes": "a"}, errors.AxisError, "fftshift: axis 'a'"),
     ("fft", (), {}, errors.ShapeError, "which has 0"),
-    ("fftn", (), {}, errors.ShapeError, "which has 0"),
+    ("fftn", (), {}, errors.ShapeError, "no axes to transform"),
     ("fftn", (2, 3), {"axes": (0, -2)}, errors.ShapeError, "each axis once"),
     ("fftn", (2, 3), {"axes": (0, 1), "s": (3,)}, errors.ShapeError, "a length each"),
     ("fftn", (2, 3), {"s": (3, 3, 3)}, errors.ShapeError, "each axis once"),
@@ -173,5 +181,12 @@ def test_bad_input(name: str, shape: Any, options: Any, error: Any, words: str, 
 def test_a_complex_tensor_has_no_real_transform(device: str) -> None:
     with pytest.raises(errors.DTypeError, match="rfft: takes real numbers, not complex128; use fft"):
         fft.rfft(maker(device)(numbers(3, complex=True)))
+    for d in ("a", 0):
+        with pytest.raises(errors.OptionError, match="fftfreq: d is the distance of the samples"):
+            fft.fftfreq(4, d=d)  # type: ignore[arg-type]
+    with pytest.raises(errors.DTypeError, match=r"fftfreq: .*int32 does not hold"):
+        fft.fftfreq(4, dtype="int32")
+    with pytest.raises(errors.DTypeError, match=r"fft: Tensor: .*not numeric"):
+        fft.fft("a")
     with pytest.raises(errors.OptionError, match="fftfreq: n is a whole number from 1 on, not 0"):
         fft.fftfreq(0)

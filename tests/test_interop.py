@@ -437,7 +437,9 @@ def test_names_dtypes_and_constants(make: Make) -> None:
     assert tg.result_type(make([1.0]), 2.0, 1) == np.float32 and tg.result_type(tg.float32, np.ones(1)) == np.float64
     assert tg.finfo("float32").eps == np.finfo("f4").eps and tg.iinfo("int8").max == 127
     assert set(registry) <= set(dir(tg)) and {"Tensor", "grad", "nn", "optim", "zeros"} <= set(dir(tg))
-    for wrong in ("tanj", "Relu", "_private"):
+    assert {"np", "math", "builtins", "Any", "Callable", "record_of", "wrap", "registry"} & set(dir(tg)) == set()
+    assert all(hasattr(tg, name) for name in dir(tg))
+    for wrong in ("np", "builtins", "record_of", "tanj", "Relu", "_private"):
         with pytest.raises(AttributeError, match=wrong):
             getattr(tg, wrong)
     assert all(interop._ours(name) is not None for name in [*interop._NAMES.values(), *interop._COMPOSED])

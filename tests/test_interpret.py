@@ -322,7 +322,7 @@ def test_indexing_is_numpys(case: Any) -> None:
         return
     x = ShapeArray(shape, "f4")
     assert shape_space.getitem(x, index).shape == want.shape
-    assert shape_space.scatter(ShapeArray(want.shape, "f4"), index, shape).shape == shape
+    assert shape_space.scatter_at(ShapeArray(want.shape, "f4"), index, shape).shape == shape
     stand = tuple(as_spec(p) if getattr(p, "dtype", None) == np.int64 else p for p in index)
     assert shape_space.getitem(x, stand).shape == want.shape
 

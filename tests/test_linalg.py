@@ -219,8 +219,42 @@ def test_singular_systems(device: str) -> None:
     holds(sign, 0.0)
     holds(y, -inf)
     for f in (lambda x: linalg.slogdet(x)[1], lambda x: linalg.qr(x)[1].sum()):
-        with pytest.raises(np.linalg.LinAlgError, match="Singular"):
+        for way in (tg.grad(f), lambda x, f=f: tg.jvp(f, (x,), (x,)), tg.grad(lambda x, f=f: tg.grad(f)(x).sum())):
+            with pytest.raises(errors.MatrixError, match=r"(backward|forward mode) through (slogdet|qr): .*Singular"):
+                way(tensor(np.zeros((2, 2))))
+        with pytest.raises(errors.MatrixError, match="add a small multiple of the identity"):
             gradient(f, np.zeros((2, 2)), device)
+
+
+def test_determinants_whose_cofactors_overflow_on_the_way(device: str) -> None:
+    def diagonal(*x: float) -> Any:
+        with np.errstate(all="ignore"):
+            return gradient(linalg.det, np.diag(x), device)
+
+    assert not diagonal(1e200, 1e200, 0, 0).any()
+    np.testing.assert_allclose(np.diagonal(diagonal(1e200, 1e200, 1e-200, 1e-150)), [1e-150, 1e-150, 1e250, 1e200])
+
+
+def test_no_second_derivative_of_values_that_are_equal(device: str) -> None:
+    tensor = maker(device)
+
+    def hessian(f: Any, x: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return [
+                h.numpy().reshape(x.size, x.size)
+                for h in (tg.hessian(f)(tensor(x)), tg.jacobian(tg.grad(f))(tensor(x)))
+            ]
+
+    symmetric = np.array([[2.0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 2]])
+    for h in hessian(lambda x: (linalg.eigvalsh(x) ** 2).sum(), np.diag([1.0, 3.0])):
+        np.testing.assert_allclose(h, symmetric, atol=1e-12)
+    for h in hessian(lambda x: (linalg.svdvals(x) ** 2).sum(), np.diag([3.0, 1.0])):
+        np.testing.assert_allclose(h, 2 * np.eye(4), atol=1e-12)
+    for h in hessian(lambda x: (linalg.eigvalsh(x) ** 2).sum(), np.eye(2)):
+        assert np.isnan(h).any(axis=1).all()
+    for x in (np.eye(2), np.eye(2, 3), np.diag([1.0, 0.0])):
+        for h in hessian(lambda x: (linalg.svdvals(x) ** 2).sum(), x):
+            assert np.isnan(h).any(axis=1).all()
 
 
 def test_equal_singular_values(device: str) -> None:
@@ -392,6 +426,14 @@ WRONG: list[Any] = [
     ("solve", [(2, 2), ()], {}, errors.ShapeError, "not a number"),
     ("solve", [(4, 3, 3), (4, 3)], {}, errors.ShapeError, r"several vectors are the columns of a matrix"),
     ("solve", [(4, 3, 3), (2, 3, 1)], {}, errors.ShapeError, r"the batches \[4\] and \[2\] disagree"),
+    ("matrix_norm", [(0, 2)], {"ord": inf}, errors.ShapeError, "matrix_norm: max"),
+    ("vector_norm", [(3,)], {"ord": float("nan")}, errors.OptionError, "vector_norm.*not nan"),
+    ("vector_norm", [(3,)], {"axis": "a"}, errors.AxisError, "vector_norm: axis 'a' is not one of"),
+    ("pinv", [(3, 3)], {"rtol": -1}, errors.OptionError, "pinv.*rtol is a number from 0 on.*not -1"),
+    ("pinv", [(3, 3)], {"rtol": "a"}, errors.OptionError, "pinv.*rtol is a number from 0 on.*not 'a'"),
+    ("inv", ["a"], {}, errors.DTypeError, "inv: Tensor: .*not numeric"),
+    ("tensordot", [(2, 3), (2, 3)], {"axes": 1.5}, errors.OptionError, "tensordot: axes is how many"),
+    ("tensordot", [(2, 3), (2, 3)], {"axes": (0,)}, errors.OptionError, "tensordot: axes is how many"),
     ("matrix_norm", [(3,)], {}, errors.ShapeError, "matrix_norm: takes matrices"),
     ("matrix_norm", [(3, 3)], {"ord": 3}, errors.OptionError, "ord is 'fro', 'nuc'"),
     ("matrix_norm", [(3, 3)], {"ord": "max"}, errors.OptionError, "not 'max'"),
@@ -423,3 +465,5 @@ def test_bad_input(name: str, shapes: Any, options: Any, error: Any, words: str,
         getattr(linalg, name)(*given, **options)
     with pytest.raises(errors.Error, match="two axes"):
         tg.tril(maker(device)(np.ones(3)))
+    with pytest.raises(errors.OptionError, match=r"triu\(.*k is a whole number, not 0.5"):
+        tg.triu(maker(device)(np.ones((2, 2))), k=0.5)

@@ -896,8 +896,8 @@ def test_recurrent_start_values_and_errors(device: str) -> None:
     y, _ = bare(tg.ones((4, 2, 2), device=device))
     assert y.shape == (4, 2, 3) and y.dtype == np.float32
     assert nn.LSTMCell(2, 3, bias=False).bias_ih is None
-    with pytest.raises(ShapeError, match=r"RNN: wants \[time, batch, input_size\] with input_size=2, got \[4, 2\]"):
-        nn.RNN(2, 3)(tg.ones((4, 2)))
+    with pytest.raises(ShapeError, match=r"RNN: wants \[time, batch, input_size\] with input_size=2, got \[4, 3\]"):
+        nn.RNN(2, 3)(tg.ones((4, 3)))
     with pytest.raises(ShapeError, match=r"LSTM: wants \[batch, time, input_size\]"):
         nn.LSTM(2, 3, batch_first=True)(tg.ones((4, 2, 5)))
     with pytest.raises(ShapeError, match="no steps"):

@@ -67,6 +67,27 @@ def adam(
     return p
 
 
+def lion(p: float, gradients: Any, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, maximize=False) -> float:  # type: ignore[no-untyped-def]
+    m = 0.0
+    for g in gradients:
+        g = -g if maximize else g
+        p -= lr * (np.sign(betas[0] * m + (1 - betas[0]) * g) + weight_decay * p)
+        m = betas[1] * m + (1 - betas[1]) * g
+    return p
+
+
+def delta_bar_delta(
+    p: float, gradients: Any, lr=1e-2, kappa=1e-3, phi=0.1, theta=0.7, weight_decay=0.0, maximize=False
+) -> float:  # type: ignore[no-untyped-def]
+    rate, mean = lr, 0.0
+    for g in gradients:
+        g = (-g if maximize else g) + weight_decay * p
+        rate = rate + kappa if mean * g > 0 else rate * (1 - phi) if mean * g < 0 else rate
+        mean = theta * mean + (1 - theta) * g
+        p -= rate * g
+    return p
+
+
 CASES: list[tuple[Any, Callable[..., float], dict[str, Any]]] = [
     (optim.SGD, sgd, {}),
     (optim.SGD, sgd, {"lr": 0.1, "weight_decay": 0.3}),
@@ -77,10 +98,29 @@ CASES: list[tuple[Any, Callable[..., float], dict[str, Any]]] = [
     (optim.Adam, adam, {}),
     (optim.Adam, adam, {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
     (optim.Adam, adam, {"lr": 0.1, "amsgrad": True, "maximize": True}),
+    (optim.Lion, lion, {"lr": 0.01}),
+    (optim.Lion, lion, {"lr": 0.1, "betas": (0.0, 0.8), "maximize": True}),
+    (optim.Lion, lion, {"lr": 0.1, "betas": (0.7, 0.8), "weight_decay": 0.3}),
+    (optim.DeltaBarDelta, delta_bar_delta, {}),
+    (
+        optim.DeltaBarDelta,
+        delta_bar_delta,
+        {"lr": 0.1, "kappa": 0.05, "phi": 0.4, "theta": 0.5, "weight_decay": 0.2, "maximize": True},
+    ),
 ]
 OPTIMIZERS = [
     lambda ps: optim.SGD(ps, 0.1, 0.9, weight_decay=0.01),
     lambda ps: optim.Adam(ps, 0.1, amsgrad=True, weight_decay=0.01),
+    lambda ps: optim.AdamW(ps, 0.1),
+    lambda ps: optim.NAdam(ps, 0.1, weight_decay=0.01),
+    lambda ps: optim.RAdam(ps, 0.1, weight_decay=0.01),
+    lambda ps: optim.Adamax(ps, 0.1, weight_decay=0.01),
+    lambda ps: optim.Adagrad(ps, 0.1, initial_accumulator_value=0.1, weight_decay=0.01),
+    lambda ps: optim.RMSprop(ps, 0.1, momentum=0.5, centered=True, weight_decay=0.01),
+    lambda ps: optim.Adadelta(ps, 0.1, weight_decay=0.01),
+    lambda ps: optim.DeltaBarDelta(ps, 0.1, weight_decay=0.01),
+    lambda ps: optim.Rprop(ps, 0.1),
+    lambda ps: optim.Lion(ps, 0.1, weight_decay=0.01),
 ]
 
 
@@ -160,7 +200,7 @@ def test_saved_state_goes_on_bit_for_bit(make: Any, dtype: Any, blocks: str, dev
     for i, entry in saved["state"].items():  # what was saved does not move with the training
         for name, value in entry.items():
             now = state["state"][i][name]
-            assert now == value if name in ("step", "scale") else now.tolist() == value.tolist()
+            assert now == value if name in ("step", "scale", "mu_product") else now.tolist() == value.tolist()
 
     for text in (saved, pickle.loads(pickle.dumps(saved))):
         again = [nn.Parameter(v, dtype=dtype, device=device) for v in saved_values]

@@ -531,7 +531,7 @@ def in_memory_order(xp: Any, g: Any) -> Any:
 
 def overwrite(xp: Any, g: Any, x_shape: Any, index: Any) -> Any:
     if isinstance(g, Tensor):
-        return xp.scatter(g, index, x_shape)
+        return xp.scatter_at(g, index, x_shape)
     out = xp.zeros(x_shape, dtype=g.dtype)
     out[index] = g
     return out

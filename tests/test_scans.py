@@ -57,6 +57,57 @@ def numeric(f: Callable[[Any], Any], x: Any, h: float = 1e-6) -> Any:
 # Running sums and products
 
 
+PRODUCTS: list[Any] = [  # entries, slopes of the sum of all running products, and of the whole product
+    (np.float32([0, 0, *[1e10] * 6]), [1, *[0] * 7], [0] * 8),
+    (np.array([0, 0, 1e200, 1e200, 1e200]), [1, 0, 0, 0, 0], [0] * 5),
+    (np.array([1e200, 0, 1e200, 1e-300]), [1, inf, 0, 0], [0, 1e100, 0, 0]),
+    (np.array([1e-200, 1e-200, 1e200, 1e200]), [1e200, 1e200, 1e-200, 1e-200], [1e200, 1e200, 1e-200, 1e-200]),
+    (np.array([2.0, 0, inf]), [nan, inf, 0], [nan, inf, 0]),
+]
+
+
+@pytest.mark.parametrize(("x", "running", "whole"), PRODUCTS)
+def test_products_that_overflow_on_the_way(x: Any, running: Any, whole: Any, leaf: Make) -> None:
+    with np.errstate(all="ignore"):
+        g = tg.grad(lambda t: tg.cumulative_prod(t).sum())(leaf(x, x.dtype))
+        np.testing.assert_allclose(g.numpy(), running, rtol=1e-6, atol=0)
+        g = tg.grad(tg.prod)(leaf(x, x.dtype))
+        np.testing.assert_allclose(g.numpy(), whole, rtol=1e-6, atol=0)
+
+
+def test_a_product_comes_back_from_where_no_float_is(make: Make) -> None:
+    x = make([[1e200, 1e200, 1e-300], [1e-200, 1e-200, 1e300], [2.0, 3.0, 4.0]])
+    with np.errstate(over="ignore"):
+        same(tg.prod(x, axis=1) / make([1e100, 1e-100, 24.0]), [1, 1, 1])
+        same(tg.prod(x * 1j, axis=1) / make([1e100, 1e-100, 24.0]), [-1j, -1j, -1j])
+        assert tg.prod(make([[1e200, 2.0], [1e200, 1e-300]]), axis=(0, 1), keepdims=True).shape == (1, 1)
+        same(tg.cumulative_prod(x, axis=1)[:, 2] / make([1e100, 1e-100, 24.0]), [1, 1, 1])
+        y = tg.cumulative_prod(x, axis=1, include_initial=True).numpy()
+    assert np.array_equal(y[:, 0], [1, 1, 1]) and y[0, 2] == inf and y[1, 2] == 0
+
+
+def test_a_recurrence_is_finite_where_the_truth_is(make: Make, leaf: Make) -> None:
+    a = [1, 1e200, 1e200, 1, 1]
+    same(tg.linear_recurrence(make(a), make([0.0, 0, 0, 1, 1])), [0, 0, 0, 1, 2])
+    same(tg.linear_recurrence(make(a[::-1]), make([1.0, 1, 0, 0, 0]), reverse=True), [2, 1, 0, 0, 0])
+    with np.errstate(over="ignore"):
+        same(tg.linear_recurrence(make([1, 1e200, 1e200, 0, 1]), make([1.0, 0, 0, 1, 1]))[3:], [1, 2])
+    y = tg.linear_recurrence(make([1, 1e-200, 1e-200, 1e200]), make([1e300, 0.0, 0, 1])).numpy()
+    np.testing.assert_allclose(y, [1e300, 1e100, 1e-100, 1e100], rtol=1e-14)
+    random = np.random.default_rng(0)
+    for n in range(1, 9):
+        a, b = (random.normal(size=(2, n)) + 1j * random.normal(size=(2, n)) for _ in range(2))
+        a[random.random(a.shape) < 0.2] = 0
+        want = np.zeros_like(b)
+        for k in range(n):
+            want[:, k] = a[:, k] * (want[:, k - 1] if k else 0) + b[:, k]
+        for x, y, z in ((a, b, want), (a.real, b.real, None)):
+            for size in (1.0, 2.0**60):  # the second goes the long way
+                found = tg.linear_recurrence(make(x), make(y * size), axis=1).numpy() / size
+                if z is not None:
+                    np.testing.assert_allclose(found, z, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("zeros", [(), (0,), (2,), (1, 3), (0, 1, 2, 3, 4)])
 def test_running_products_have_every_derivative_at_zeros(zeros: tuple[int, ...], leaf: Make) -> None:
     """Against polynomials: ∂ and ∂² of Σ wₖ x₁⋯xₖ, written out."""
@@ -506,14 +557,31 @@ def test_a_write_that_no_rule_minds_is_no_error_under_full_recording(leaf: Make,
     ("call", "words"),
     [
         (lambda x: tg.cumulative_sum(x), r"cumulative_sum\(x: float32 \[2, 3\].*axis= is needed.*2 dimensions"),
-        (lambda x: tg.cumulative_prod(x, axis=2), r"cumulative_prod\(x: float32 \[2, 3\].*axis 2 is out of range"),
-        (lambda x: tg.cumulative_max(x, axis=-3), r"cumulative_max\(.*axis -3 is out of range"),
+        (lambda x: tg.cumulative_prod(x, axis=2), r"cumulative_prod\(x: float32 \[2, 3\].*axis 2 is not one of"),
+        (lambda x: tg.cumulative_sum(x, axis="a"), r"cumulative_sum\(.*axis 'a' is not one of"),
+        (lambda x: tg.take_along_axis(x, [[0]], axis=5), r"take_along_axis\(.*axis 5 is not one of"),
+        (lambda x: tg.gather(x, [[0]], 2), r"gather: axis 2 is not one of"),
+        (lambda x: tg.gather(x, 1, np.zeros((2, 1), int)), r"gather: axis of shape \(2, 1\) is not one of"),
+        (lambda x: tg.scatter_along_axis(x, [[0], [0]], (2, 3), 2), r"scatter_along_axis\(.*axis 2 is not one of"),
+        (lambda x: tg.unfold(x, axis=2, size=1), r"unfold\(.*axis 2 is not one of"),
+        (lambda x: tg.overlap_add(x, (4,), 3), r"overlap_add\(.*axis 3 is not one of"),
+        (lambda x: tg.diff(x, n=1.5), "diff: n is a whole number, not 1.5"),
+        (lambda x: tg.topk(x, 2.0), "topk: k is a whole number, not 2.0"),
+        (lambda x: tg.topk(x, True), "topk: k is a whole number, not True"),
+        (lambda x: tg.quantile(x, "a"), "quantile: q is a fraction from 0 to 1"),
+        (lambda x: tg.quantile(x * 1j, 0.5), r"quantile: sort\(.*complex numbers have no order"),
+        (lambda x: tg.roll(x, 1.7), r"roll\(.*shift is a whole number, not 1.7"),
+        (lambda x: tg.cumulative_max(x, axis=-3), r"cumulative_max\(.*axis -3 is not one of"),
         (lambda x: tg.logcumsumexp(x), r"logcumsumexp\(.*axis= is needed"),
         (lambda x: tg.sort(x, axis=2), r"sort\(x: float32 \[2, 3\].*axis=2.*axis 2 is out of"),
         (lambda x: tg.roll(x, 1, axis=5), r"roll\(x: float32 \[2, 3\].*5 is out of"),
         (lambda x: tg.diff(x, axis=3), r"diff: axis 3 is not one of a tensor of shape \(2, 3\)"),
         (lambda x: tg.median(x, axis=3), r"median: axis 3 is not one of a tensor of shape \(2, 3\)"),
-        (lambda x: tg.set_at(x, [1.0, 2.0], index=0), r"set_at\(x: float32 \[2, 3\].*, value: float32 \[2\]"),
+        (
+            lambda x: tg.set_at(x, [1.0, 2.0], index=0),
+            r"set_at\(x: float32 \[2, 3\].*, value: float32 \[2\].*does not fit x\[index\], of shape \(3,\)",
+        ),
+        (lambda x: tg.set_at(x, "a", index=0), "set_at: Tensor: .*not numeric"),
         (lambda x: tg.sort(x * 1j), r"sort\(.*complex numbers have no order"),
         (lambda x: tg.cumulative_max(x * 1j, axis=0), r"cumulative_max\(.*complex numbers have no order"),
     ],

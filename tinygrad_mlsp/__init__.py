@@ -47,7 +47,8 @@ def __getattr__(name: str) -> Any:
     if name in _from:
         found = getattr(importlib.import_module(f".{_from[name]}", __name__), name)
     else:
-        found = getattr(namespace, name)
+        # What namespace.py itself imports is no part of it.
+        found = getattr(namespace, name) if name in namespace.__all__ else namespace.__getattr__(name)
         if not getattr(getattr(found, "operation", None), "lasting", True):
             return found
     globals()[name] = found

@@ -6,6 +6,7 @@ and the rest of the library computes in it unchanged.
 
 from __future__ import annotations
 
+import cmath
 import functools
 import math
 import operator
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import special as special_functions
+from . import wide, windows
 from .errors import DeviceError, MissingDependency
 from .op import Operation, on_declaration, registry
 
@@ -47,7 +49,7 @@ class Space:
         for array_name, classical in CLASSICAL.items():
             if not hasattr(module, array_name):
                 setattr(self, array_name, getattr(module, classical))
-        for found, function in special_functions.functions.items():
+        for found, function in (special_functions.functions | windows.functions).items():
             setattr(self, found, functools.partial(function, self))
         for operation in registry.values():
             self.adopt(operation)
@@ -55,7 +57,7 @@ class Space:
 
     def adopt(self, operation: Operation) -> None:
         """Offers an operation's forward function beside the module's own functions."""
-        owned = hasattr(type(self), operation.name) or operation.name in special_functions.functions
+        owned = hasattr(type(self), operation.name) or operation.name in special_functions.functions | windows.functions
         if not owned and not hasattr(self.module, operation.name):
             setattr(self, operation.name, functools.partial(operation.forward, self))
 
@@ -82,6 +84,10 @@ class Space:
     def transfer(self, x: Any, source: str, target: str) -> Any:
         return to_device(x, target)
 
+    def below(self, x: Any, top: Any) -> Any:
+        """x − top for x ≤ top; that it may be −∞ is as it should be, and no reason for a warning."""
+        return x - top
+
     def logaddexp(self, a: Any, b: Any) -> Any:
         m = self.module
         top = m.maximum(a, b)
@@ -101,11 +107,11 @@ class Space:
             b = self.module.broadcast_to(b, (*joint, *b.shape[-2:]))
         return self.module.linalg.solve(a, b)
 
-    def eigh(self, x: Any) -> Any:
+    def eigh(self, x: Any, apart: bool = False) -> Any:
         w, q = self.module.linalg.eigh(x)
         return w, q * self.turns(q, -2)
 
-    def svd(self, x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+    def svd(self, x: Any, full_matrices: bool = True, compute_uv: bool = True, apart: bool = False) -> Any:
         if not compute_uv:
             return self.module.linalg.svd(x, full_matrices, False)
         u, s, vh = self.module.linalg.svd(x, full_matrices)
@@ -156,7 +162,7 @@ class Space:
                     raise IndexError(f"index {wrong} is out of bounds for axis {axis} with size {shape[axis]}")
             axis += _axes_taken(part)
 
-    def scatter(self, g: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    def scatter_at(self, g: Any, index: Any, shape: tuple[int, ...]) -> Any:
         """Zeros of `shape` with g added at index: the adjoint of `x[index]`. Repeated indices add up."""
         out = self.module.zeros(shape, dtype=g.dtype)
         if repeats(index):
@@ -190,11 +196,15 @@ class Space:
         y = self.module.array(x)
         if hasattr(value, "shape") and value.size == 1:
             value = value.reshape(())
-        if hasattr(value, "shape") and value.ndim and repeats(index):
-            last = self.last_writers(index, x.shape)
-            value = value.reshape(value.shape[max(value.ndim - last.ndim, 0) :])
-            value = self.module.broadcast_to(value, last.shape).reshape(-1)[last]
-        y[index] = value
+        try:
+            if hasattr(value, "shape") and value.ndim and repeats(index):
+                last = self.last_writers(index, x.shape)
+                value = value.reshape(value.shape[max(value.ndim - last.ndim, 0) :])
+                value = self.module.broadcast_to(value, last.shape).reshape(-1)[last]
+            y[index] = value
+        except ValueError as problem:
+            there = x[index].shape
+            raise ValueError(f"value of shape {value.shape} does not fit x[index], of shape {there}") from problem
         return y
 
     def last_writers(self, index: Any, shape: tuple[int, ...]) -> Any:
@@ -229,7 +239,12 @@ class Space:
         return self.headed(self.module.cumsum(x, axis), axis, 0, include_initial)
 
     def cumulative_prod(self, x: Any, axis: int, include_initial: bool = False) -> Any:
-        return self.headed(self.module.cumprod(x, axis), axis, 1, include_initial)
+        m = self.module
+        with np.errstate(over="ignore", invalid="ignore"):
+            y = m.cumprod(x, axis)
+        if y.dtype.kind in "fc" and x.size and not bool((m.isfinite(y) & (y != 0)).all()):
+            y = wide.narrow(m, wide.running_product(m, wide.wide(m, x), axis))  # it may come back from 0 or ∞
+        return self.headed(y, axis, 1, include_initial)
 
     def headed(self, y: Any, axis: int, value: int, wanted: bool) -> Any:
         """y, with `value` before its first entries where that is wanted; an axis without entries gets it too."""
@@ -238,19 +253,42 @@ class Space:
 
     def linear_recurrence(self, a: Any, b: Any, axis: int, reverse: bool = False) -> Any:
         """yₖ = aₖ yₖ₋₁ + bₖ along the axis; in reverse yₖ = aₖ₊₁ yₖ₊₁ + bₖ. After each of log n steps every y knows of
-        twice as many before it."""
+        twice as many before it, and every a is a product of twice as many. Such a product may be too large for a float
+        where no y is: then once more, with exponents of their own."""
         place, m = (slice(None),) * axis, self.module
         if reverse:
             a, b = m.flip(a, axis), m.flip(b, axis)
             a = self.concat([a[(*place, slice(0, 1))], a[(*place, slice(0, -1))]], axis=axis)
             return m.flip(self.linear_recurrence(a, b, axis), axis)
-        n, step = b.shape[axis], 1
-        while step < n:
-            start, late, early = (*place, slice(0, step)), (*place, slice(step, None)), (*place, slice(0, -step))
-            b = self.concat([b[start], b[late] + a[late] * b[early]], axis=axis)
-            a = self.concat([a[start], a[late] * a[early]], axis=axis)
-            step *= 2
-        return b if n > 1 else m.array(b)
+        n, step, y, factor = b.shape[axis], 1, b, a
+        with np.errstate(over="ignore", invalid="ignore"):
+            while step < n:
+                start, late, early = (*place, slice(0, step)), (*place, slice(step, None)), (*place, slice(0, -step))
+                y = self.concat([y[start], y[late] + factor[late] * y[early]], axis=axis)
+                factor = self.concat([factor[start], factor[late] * factor[early]], axis=axis)
+                step *= 2
+        if n < 2 or not y.size:
+            return m.array(b)
+        # What is below the smallest float is lost from a product, times what it meets: little unless that is large.
+        if float(m.abs(y).max()) < 2.0**40:
+            return y
+        return wide.narrow(m, wide.recurrence(m, wide.wide(m, a), wide.wide(m, b), axis))
+
+    def running_product_adjoint(self, x: Any, g: Any, axis: int) -> Any:
+        return wide.running_product_adjoint(self.module, x, g, axis)
+
+    def product_of_others(self, x: Any) -> Any:
+        return wide.product_of_others(self.module, x)
+
+    def prod(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        with np.errstate(over="ignore", invalid="ignore"):
+            y = self.module.prod(x, axis=axis, keepdims=keepdims)
+        if y.dtype.kind not in "fc" or not x.size or bool((self.module.isfinite(y) & (y != 0)).all()):
+            return y
+        axes = [a % x.ndim for a in (range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,))]
+        order = [a for a in range(x.ndim) if a not in axes]
+        rows = x.transpose((*order, *axes)).reshape((*[x.shape[a] for a in order], -1))
+        return wide.product(self.module, rows).reshape(y.shape)
 
     def sort(self, x: Any, axis: int = -1, descending: bool = False) -> Any:
         y = self.module.sort(x, axis=axis)
@@ -355,8 +393,16 @@ class NumpySpace(Space):
 
     def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         if axis is None and not keepdims and x.size and x.dtype.char in "fd":
-            return _add(x, None) / x.size
-        return np.mean(x, axis=axis, keepdims=keepdims)
+            y = _add(x, None) / x.size
+            return y if cmath.isfinite(y) else self.scaled_mean(x, axis, keepdims)
+        y = np.mean(x, axis=axis, keepdims=keepdims)
+        return y if cmath.isfinite(_add(y, None)) or not x.size else self.scaled_mean(x, axis, keepdims)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def scaled_mean(self, x: Any, axis: Any, keepdims: bool) -> Any:
+        """The mean where the sum is too large for a float: of x over a power of two, which rounds nothing."""
+        scale = 2.0 ** math.ceil(math.log2(x.size + 1))
+        return np.mean(x / scale, axis=axis, keepdims=keepdims) * scale
 
     def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return _most(x, axis, None, None, keepdims)
@@ -372,6 +418,11 @@ class NumpySpace(Space):
             return np.take_along_axis(x, indices, axis=axis)
         return x[self.along_axis(indices, x.shape, axis % x.ndim)]
 
+    @np.errstate(over="ignore")
+    def below(self, x: Any, top: Any) -> Any:
+        return x - top
+
+    @np.errstate(over="ignore")
     def accumulate(self, x: Any, name: str, axis: int) -> Any:
         return getattr(np, name).accumulate(x, axis=axis)
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from .backend import space_of
-from .errors import AxisError, DTypeError, IndexingError, OptionError, ShapeError
+from .errors import DTypeError, IndexingError, OptionError, ShapeError
+from .record import named
+from .rules.shape import axis_of, whole
 from .tensor import Tensor, library, raw_index, record_of, values_for, wrap
 
 
@@ -22,12 +24,6 @@ def _tensor(x: Any, like: Tensor | None = None) -> Tensor:
     number = isinstance(x, (int, float, complex)) and like.dtype.kind in "fc"  # which does not widen what it meets
     there = isinstance(x, (int, float, complex, list, tuple))
     return Tensor(x, dtype=like.dtype if number else None, device=like.device if there else None)
-
-
-def _axis(name: str, x: Tensor, axis: Any) -> int:
-    if not isinstance(axis, (int, np.integer)) or not -x.ndim <= axis < x.ndim:
-        raise AxisError(f"{name}: axis {axis!r} is not one of a tensor of shape {x.shape}, which has {x.ndim}")
-    return int(axis) % x.ndim
 
 
 def _at(axis: int, part: Any) -> tuple[Any, ...]:
@@ -42,10 +38,11 @@ def _device_integers(x: Tensor, values: Any) -> Any:
 # Differences and order
 
 
+@named
 def diff(x: Any, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Tensor:
     """yₖ = xₖ₊₁ − xₖ along the axis, n times over; `prepend` and `append` are joined to x before."""
     x = _tensor(x)
-    axis = _axis("diff", x, axis)
+    axis, n = axis_of(axis, x.shape), whole("n", n)
     if n < 0:
         raise OptionError(f"diff: n is how many times to take differences, not {n}")
     pieces = [_tensor(p, x) for p in (prepend, x, append) if p is not None]
@@ -58,16 +55,18 @@ def diff(x: Any, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any
     return x
 
 
+@named
 def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
     """The k largest (or smallest) entries along an axis, in order, and their indices; of ties the earlier ones."""
     x = _tensor(x)
-    axis = _axis("topk", x, axis)
+    axis, k = axis_of(axis, x.shape), whole("k", k)
     if not 0 <= k <= x.shape[axis]:
         raise ShapeError(f"topk: {k} entries of axis {axis}, which has {x.shape[axis]} in shape {x.shape}")
     indices = record_of("argsort")(x, axis=axis, descending=largest)[_at(axis, slice(0, k))]
     return record_of("take_along_axis")(x, indices, axis), indices
 
 
+@named
 def median(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """y = the middle entry along the axes; of an even number of entries the mean of the two in the middle.
 
@@ -76,6 +75,7 @@ def median(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     return _quantile("median", x, 0.5, axis, keepdims, "linear")
 
 
+@named
 def quantile(x: Any, q: Any, axis: Any = None, keepdims: bool = False, method: str = "linear") -> Tensor:
     """y = the value below which a fraction q of the entries lies, between the two entries that are next to it.
 
@@ -90,11 +90,14 @@ def _quantile(name: str, x: Any, q: Any, axis: Any, keepdims: bool, method: str)
     x = _tensor(x)
     if x.dtype.kind in "iub":
         x = x.astype("float32")
-    q = np.asarray(q.numpy() if isinstance(q, Tensor) else q, np.float64)
+    try:
+        q = np.asarray(q.numpy() if isinstance(q, Tensor) else q, np.float64)
+    except (TypeError, ValueError) as problem:
+        raise OptionError(f"{name}: q is a fraction from 0 to 1, or several, not {q!r}") from problem
     if not ((q >= 0) & (q <= 1)).all():
         raise OptionError(f"{name}: q is a fraction from 0 to 1, not {q}")
     given = range(x.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
-    axes = sorted({_axis(name, x, a) for a in given})
+    axes = sorted({axis_of(a, x.shape) for a in given})
     kept = [a for a in range(x.ndim) if a not in axes]
     n = math.prod(x.shape[a] for a in axes)
     if n == 0:
@@ -132,6 +135,7 @@ def _between(name: str, place: Any, method: str) -> tuple[Any, Any, Any]:
     return low.astype(int), high.astype(int), weight
 
 
+@named
 def searchsorted(x1: Any, x2: Any, *, side: str = "left", sorter: Any = None) -> Tensor:
     """Where each entry of x2 would go in the sorted vector x1; `sorter` is the indices that sort x1, if it is not."""
     if sorter is not None:
@@ -142,23 +146,34 @@ def searchsorted(x1: Any, x2: Any, *, side: str = "left", sorter: Any = None) ->
 # Gather and scatter
 
 
+@named
 def gather(x: Any, indices: Any, axis: int) -> Tensor:
     """yᵢ = x at indicesᵢ along the axis, row by row: `take_along_axis` by PyTorch's name."""
-    return record_of("take_along_axis")(x, indices, axis)
+    x = _tensor(x)
+    return record_of("take_along_axis")(x, indices, axis_of(axis, x.shape))
 
 
+@named
+def scatter(x: Any, indices: Any, values: Any, axis: int) -> Tensor:
+    """y = x, but `values` at the indices along the axis: `put_along_axis` by PyTorch's name."""
+    return put_along_axis(x, indices, values, axis)
+
+
+@named
 def put_along_axis(x: Any, indices: Any, values: Any, axis: int) -> Tensor:
     """y = x, but `values` at the indices along the axis, row by row: a new tensor.
 
     Of several values for one place the last counts.
     """
-    x, axis = _tensor(x), _axis("put_along_axis", _tensor(x), axis)
+    x = _tensor(x)
+    axis = axis_of(axis, x.shape)
     indices = _tensor(indices, x)
     if indices.ndim != x.ndim:
         raise ShapeError(f"put_along_axis: indices of shape {indices.shape} need as many axes as x, {x.shape}")
     return library.set_at(x, values, space_of(x._array).along_axis(indices._array, x.shape, axis))
 
 
+@named
 def set_at(x: Any, value: Any, *, index: Any) -> Tensor:
     """y = x, but y[index] = value: an assignment that makes a new tensor, of x's dtype.
 
@@ -167,6 +182,7 @@ def set_at(x: Any, value: Any, *, index: Any) -> Tensor:
     return library.set_at(_tensor(x), value, index)
 
 
+@named
 def add_at(x: Any, value: Any, *, index: Any) -> Tensor:
     """y = x, but `value` added at the index: a new tensor, of x's dtype. What goes to one place adds up."""
     x, index = _tensor(x), raw_index(index)
@@ -177,13 +193,14 @@ def add_at(x: Any, value: Any, *, index: Any) -> Tensor:
             space.check_bounds(x.shape, index)
         except IndexError as problem:
             raise IndexingError(f"add_at: {problem}") from problem
-    return x + record_of("scatter")(value, index, x.shape)
+    return x + record_of("scatter_at")(value, index, x.shape)
 
 
-def index_add(x: Any, indices: Any, source: Any, *, axis: int) -> Tensor:
+@named
+def index_add(x: Any, indices: Any, source: Any, axis: int) -> Tensor:
     """y = x, but the slices of `source` along the axis added to those of x at `indices`."""
     x = _tensor(x)
-    axis = _axis("index_add", x, axis)
+    axis = axis_of(axis, x.shape)
     source, indices = _tensor(source, x), _tensor(indices, x)
     if indices.ndim != 1 or source.shape != (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]):
         raise ShapeError(
@@ -193,12 +210,14 @@ def index_add(x: Any, indices: Any, source: Any, *, axis: int) -> Tensor:
     return add_at(x, source, index=_at(axis, indices))
 
 
+@named
 def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
     """y = x, but `value` where the mask holds; the mask broadcasts to x."""
     x = _tensor(x)
     return record_of("where")(_mask("masked_fill", x, mask), value, x)
 
 
+@named
 def masked_select(x: Any, mask: Any) -> Tensor:
     """y = the entries of x where the mask holds, in one row; the mask broadcasts to x."""
     x = _tensor(x)
@@ -215,13 +234,14 @@ def _mask(name: str, x: Tensor, mask: Any) -> Tensor:
     return mask
 
 
+@named
 def repeat(x: Any, repeats: Any, *, axis: int | None = None) -> Tensor:
     """y = every entry (or slice along an axis) `repeats` times, a number, or one for each; without an axis of x
     flattened."""
     if isinstance(repeats, (int, np.integer)):
         return record_of("repeat")(x, int(repeats), axis)
     x = _tensor(x)
-    x, axis = (record_of("reshape")(x, -1), 0) if axis is None else (x, _axis("repeat", x, axis))
+    x, axis = (record_of("reshape")(x, -1), 0) if axis is None else (x, axis_of(axis, x.shape))
     times = np.asarray(repeats.numpy() if isinstance(repeats, Tensor) else repeats)
     if times.dtype.kind not in "iu" or times.ndim > 1 or times.size not in (1, x.shape[axis]) or (times < 0).any():
         raise OptionError(

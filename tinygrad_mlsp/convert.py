@@ -57,7 +57,7 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Any:
             data = _bare(data)
         elif isinstance(data, np.ma.MaskedArray):
             raise DTypeError("Tensor: takes no masked array, its mask would be lost; use .filled(value) first")
-        is_array = isinstance(data, np.generic)
+        is_array = isinstance(data, (np.ndarray, np.generic))
         try:
             data = np.asarray(data)
         except ValueError as problem:

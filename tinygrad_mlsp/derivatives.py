@@ -4,6 +4,7 @@
     vjp                       v ↦ Jᵀv                   a sweep backward
     jvp                       t ↦ J t                   a sweep forward
     hvp                       v ↦ ∇²f v                 forward over backward
+    ggnvp, gauss_newton       v ↦ Jᵀ ∇²L J v            forward, forward over backward, backward
     jacobian, hessian         the matrices, a row (or column) a sweep
 
 Arguments may be tensors, arrays, numbers, or lists, tuples and dictionaries of them; results have the
@@ -278,6 +279,40 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     return _jvp("hvp", _grad("hvp", f, 0), (x,), (v,))[1]
 
 
+def gauss_newton(f: Callable[..., Any], loss: Callable[..., Any], x: Any) -> tuple[Any, Any, Callable[[Any], Any]]:
+    """(L(f(x)), ∇ₓL(f(x)), v ↦ Jᵀ ∇²L J v) of a function f with Jacobian J and a scalar loss L of its outputs
+
+    The product is that of the Gauss–Newton matrix, which is never indefinite if L is convex. f is evaluated once; the
+    product may be called many times, each at about the cost of two evaluations.
+
+    Source: Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", 2002.
+    """
+    return _gauss_newton("gauss_newton", f, loss, x)
+
+
+def _gauss_newton(name: str, f: Any, loss: Any, x: Any) -> tuple[Any, Any, Callable[[Any], Any]]:
+    run = _Run(name, f, (x,), full=True)
+    if len(run.outputs) != 1:
+        raise ShapeError(f"{name}: f must return one tensor, it returned {len(run.outputs)}")
+    value, slope = _value_and_grad(name, loss, 0)(run.values())
+    curvature = _Run(name, _grad(name, loss, 0), (run.values(),), full=True)
+
+    def product(v: Any) -> Any:
+        moved = run.push(_matched(name, "tangent", (v,), run.like_inputs(run.inputs)))
+        return run.like_inputs(run.pull(curvature.push(moved), retain=True))[0]
+
+    return value, run.like_inputs(run.pull([slope], retain=True))[0], product
+
+
+def ggnvp(f: Callable[..., Any], loss: Callable[..., Any], x: Any, v: Any) -> Any:
+    """Jᵀ ∇²L(f(x)) J v: the product of a vector with the generalized Gauss–Newton matrix of L(f(x))
+
+    >>> ggnvp(lambda x: x * x, lambda z: (z * z).sum(), [1.0, 2.0], [1.0, 1.0])
+    Tensor([ 8., 32.], dtype=float32)
+    """
+    return _gauss_newton("ggnvp", f, loss, x)[2](v)
+
+
 def jacobian(f: Callable[..., Any], argnums: int = 0, mode: str = "auto") -> Callable[..., Tensor]:
     """The function x ↦ J, of shape [*f(x).shape, *x.shape].
 
@@ -337,7 +372,7 @@ def _jacobian(name: str, f: Callable[..., Any], argnums: int, mode: str) -> Call
 
     def chunks(size: int, *args: Any, **kwargs: Any) -> Iterator[tuple[slice, Tensor]]:
         if not isinstance(size, int) or size < 1:
-            raise OptionError(f"{name}: chunks of {size!r} sweeps; a whole number from 1 on is wanted")
+            raise OptionError(f"{name}.chunks: {size!r} sweeps at a time; a whole number from 1 on is wanted")
         found = sweeps(size, "reverse" if mode == "auto" else mode, args, kwargs)
         return ((rows, block) for rows, block, _ in found)
 

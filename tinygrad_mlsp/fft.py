@@ -13,9 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .convert import as_dtype
 from .dtypes import float32
 from .errors import AxisError, DTypeError, OptionError, ShapeError
 from .namespace import arange, asarray, astype
+from .record import named
+from .rules.shape import axis_of, whole
 from .tensor import Tensor, record_of
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "rfftfreq", "rfftn",
 ]  # fmt: skip
 
+_SINGLE = ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft")
 _BACK = {"backward": "forward", "ortho": "ortho", "forward": "backward"}  # the norm of the transform the other way
 
 
@@ -31,18 +35,21 @@ def _transform(name: str, public: str, x: Any, s: Any, axes: Any, norm: str) -> 
     x = asarray(x)
     if x.dtype.kind in "iub":
         x = astype(x, float32)
-    if norm not in _BACK:
+    if not isinstance(norm, str) or norm not in _BACK:
         raise OptionError(f"{public}: norm is 'backward', 'ortho' or 'forward', not {norm!r}")
     if name == "rfftn" and x.dtype.kind == "c":
         raise DTypeError(f"{public}: takes real numbers, not {x.dtype}; use fft or fftn, or the real part")
+    for option, value in (("s", s), ("axes", axes)):
+        if value is not None and not isinstance(value, (tuple, list, range)):
+            raise OptionError(f"{public}: {option} is a list of whole numbers, not {value!r}")
     if axes is None:
         axes = range(x.ndim) if s is None else range(x.ndim - len(s), x.ndim)
-    axes = tuple(axes)
-    if not axes or any(not -x.ndim <= a < x.ndim for a in axes):
-        raise AxisError(f"{public}: axes {axes} are not all of a tensor of shape {x.shape}, which has {x.ndim}")
-    if len({a % x.ndim for a in axes}) < len(axes) or (s is not None and len(s) != len(axes)):
+    axes = tuple([axis_of(a, x.shape) for a in axes])
+    if not axes:
+        raise AxisError(f"{public}: there are no axes to transform in a tensor of shape {x.shape}")
+    if len({*axes}) < len(axes) or (s is not None and len(s) != len(axes)):
         raise ShapeError(f"{public}: lengths {s} for the axes {axes}; each axis once, and a length each")
-    lengths = [x.shape[a] for a in axes] if s is None else list(s)
+    lengths = [x.shape[a] for a in axes] if s is None else [whole("n" if public in _SINGLE else "s", n) for n in s]
     if s is None and name == "irfftn":
         lengths[-1] = 2 * (lengths[-1] - 1)
     if any(n < 1 for n in lengths):
@@ -54,16 +61,19 @@ def _one(name: str, public: str, x: Any, n: int | None, axis: int, norm: str) ->
     return _transform(name, public, x, None if n is None else (n,), (axis,), norm)
 
 
+@named
 def fft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """yₖ = Σⱼ xⱼ e^(−2πi jk/n) along an axis."""
     return _one("fftn", "fft", x, n, axis, norm)
 
 
+@named
 def ifft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """yⱼ = 1/n Σₖ xₖ e^(2πi jk/n) along an axis: undoes fft."""
     return _one("ifftn", "ifft", x, n, axis, norm)
 
 
+@named
 def fftn(
     x: Any, /, *, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str = "backward"
 ) -> Tensor:
@@ -71,6 +81,7 @@ def fftn(
     return _transform("fftn", "fftn", x, s, axes, norm)
 
 
+@named
 def ifftn(
     x: Any, /, *, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str = "backward"
 ) -> Tensor:
@@ -78,16 +89,19 @@ def ifftn(
     return _transform("ifftn", "ifftn", x, s, axes, norm)
 
 
+@named
 def rfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """fft of real x, of which the first n/2 + 1 entries say all."""
     return _one("rfftn", "rfft", x, n, axis, norm)
 
 
+@named
 def irfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """y, real and of length n, with rfft(y) = x; n is 2 (k − 1) for k entries unless told, so odd ones are named."""
     return _one("irfftn", "irfft", x, n, axis, norm)
 
 
+@named
 def rfftn(
     x: Any, /, *, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str = "backward"
 ) -> Tensor:
@@ -95,6 +109,7 @@ def rfftn(
     return _transform("rfftn", "rfftn", x, s, axes, norm)
 
 
+@named
 def irfftn(
     x: Any, /, *, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str = "backward"
 ) -> Tensor:
@@ -102,48 +117,57 @@ def irfftn(
     return _transform("irfftn", "irfftn", x, s, axes, norm)
 
 
+@named
 def hfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """fft of an x whose other half is its conjugate mirrored, and so real."""
     return _one("irfftn", "hfft", record_of("conj")(x), n, axis, _BACK.get(norm, norm))
 
 
+@named
 def ihfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """ifft of real x, of which the first n/2 + 1 entries say all: undoes hfft."""
     return record_of("conj")(_one("rfftn", "ihfft", x, n, axis, _BACK.get(norm, norm)))
 
 
+@named
 def fftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: str | None = None) -> Tensor:
     """The frequencies of fft's entries: 0, 1, …, −2, −1, divided by n d, for n samples d apart."""
-    places = _places("fftfreq", n, dtype, device)
+    places = _places("fftfreq", n, d, dtype, device)
     return (places - n * astype(places > (n - 1) // 2, places.dtype)) / (n * d)
 
 
+@named
 def rfftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: str | None = None) -> Tensor:
     """The frequencies of rfft's entries: 0, 1, …, n/2, divided by n d, for n samples d apart."""
-    return _places("rfftfreq", n, dtype, device)[: n // 2 + 1] / (n * d)
+    return _places("rfftfreq", n, d, dtype, device)[: n // 2 + 1] / (n * d)
 
 
-def _places(name: str, n: int, dtype: Any, device: str | None) -> Tensor:
-    if not hasattr(n, "__index__") or n < 1:
+def _places(name: str, n: int, d: Any, dtype: Any, device: str | None) -> Tensor:
+    if whole("n", n) < 1:
         raise OptionError(f"{name}: n is a whole number from 1 on, not {n!r}")
-    return arange(n, dtype=float32 if dtype is None else dtype, device=device)
+    if not isinstance(d, (int, float)) or not d:
+        raise OptionError(f"{name}: d is the distance of the samples, a number that is not 0, not {d!r}")
+    dtype = as_dtype(float32 if dtype is None else dtype, name)
+    if dtype.kind != "f":
+        raise DTypeError(f"{name}: frequencies are fractions, which {dtype} does not hold; use float32 or float64")
+    return arange(n, dtype=dtype, device=device)
 
 
+@named
 def fftshift(x: Any, /, *, axes: int | Sequence[int] | None = None) -> Tensor:
     """x with frequency 0 moved from the front to the middle, n // 2, of each axis."""
-    return _moved("fftshift", asarray(x), axes, lambda n: n - n // 2)
+    return _moved(asarray(x), axes, lambda n: n - n // 2)
 
 
+@named
 def ifftshift(x: Any, /, *, axes: int | Sequence[int] | None = None) -> Tensor:
     """x with frequency 0 moved from the middle back to the front: undoes fftshift."""
-    return _moved("ifftshift", asarray(x), axes, lambda n: n // 2)
+    return _moved(asarray(x), axes, lambda n: n // 2)
 
 
-def _moved(name: str, x: Tensor, axes: Any, start: Any) -> Tensor:
-    axes = range(x.ndim) if axes is None else (axes,) if hasattr(axes, "__index__") else axes
-    for axis in axes:
-        if not -x.ndim <= axis < x.ndim:
-            raise AxisError(f"{name}: axis {axis} is not one of a tensor of shape {x.shape}, which has {x.ndim}")
-        before, cut = (slice(None),) * (axis % x.ndim), start(x.shape[axis])
+def _moved(x: Tensor, axes: Any, start: Any) -> Tensor:
+    for given in range(x.ndim) if axes is None else axes if isinstance(axes, (tuple, list, range)) else (axes,):
+        axis = axis_of(given, x.shape)
+        before, cut = (slice(None),) * axis, start(x.shape[axis])
         x = record_of("concat")([x[(*before, slice(cut, None))], x[(*before, slice(0, cut))]], axis)
     return x

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from .dtypes import float32
 from .errors import DTypeError, OptionError, ShapeError
 from .namespace import asarray, astype, kron, tensordot
+from .record import named
+from .rules.shape import axis_of
 from .tensor import Tensor, record_of
 
 __all__ = [
@@ -63,6 +65,7 @@ def _matrices(name: str, x: Any) -> Tensor:
     return x
 
 
+@named
 def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
     """L Lᴴ = x, L lower with a positive diagonal; with `upper` its Lᴴ instead. Of x its Hermitian part counts.
 
@@ -72,11 +75,13 @@ def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
     return record_of("cholesky")(_inexact(x), upper)
 
 
+@named
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     """y = x1 × x2, of vectors of three along an axis."""
     return record_of("cross")(x1, x2, axis)
 
 
+@named
 def det(x: Any, /) -> Tensor:
     """y = det x; its gradient and second derivative are right where x is singular too.
 
@@ -85,6 +90,7 @@ def det(x: Any, /) -> Tensor:
     return record_of("det")(_inexact(x))
 
 
+@named
 def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
     """y = the entries xᵢⱼ with j − i = offset.
 
@@ -93,6 +99,7 @@ def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
     return record_of("diagonal")(x, offset, -2, -1)
 
 
+@named
 def eigh(x: Any, /) -> EighResult:
     """x q = q diag(w): eigenvalues, rising, and eigenvectors of a Hermitian x, of which the Hermitian part counts.
 
@@ -104,14 +111,19 @@ def eigh(x: Any, /) -> EighResult:
     return EighResult(*record_of("eigh")(_inexact(x)))
 
 
+@named
 def eigvalsh(x: Any, /) -> Tensor:
     """w = the eigenvalues of a Hermitian x, rising; of x its Hermitian part counts.
+
+    Where eigenvalues are equal, the gradient of a function that is symmetric in them is right, such as their sum's; its
+    second derivative is NaN. Say such a function by products of x where you can: Σ w² is Σ |x|².
 
     Shapes: x [..., n, n], w [..., n]
     """
     return record_of("eigvalsh")(_inexact(x))
 
 
+@named
 def inv(x: Any, /) -> Tensor:
     """y = x⁻¹
 
@@ -121,11 +133,13 @@ def inv(x: Any, /) -> Tensor:
     return record_of("inv")(_inexact(x))
 
 
+@named
 def matmul(x1: Any, x2: Any, /) -> Tensor:
     """y = x1 x2"""
     return record_of("matmul")(x1, x2)
 
 
+@named
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:
     """y = ‖x‖ of matrices: "fro" √Σ|x|², "nuc" Σ s, 2 and −2 the largest and smallest singular value s, 1 and −1 the
     largest and smallest Σ|x| of a column, ∞ and −∞ of a row. Each has the slope 0 at x = 0.
@@ -149,6 +163,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
     return y if keepdims else record_of("squeeze")(y, axes)
 
 
+@named
 def matrix_power(x: Any, n: int, /) -> Tensor:
     """y = xⁿ, by squaring; of x⁻¹ where n is negative.
 
@@ -175,6 +190,7 @@ def matrix_power(x: Any, n: int, /) -> Tensor:
     return result
 
 
+@named
 def matrix_rank(x: Any, /, *, rtol: Any = None) -> Tensor:
     """y = how many singular values are above `rtol` of the largest; by default max(n, m) times the dtype's epsilon.
 
@@ -183,16 +199,19 @@ def matrix_rank(x: Any, /, *, rtol: Any = None) -> Tensor:
     return record_of("matrix_rank")(_inexact(x), getattr(rtol, "_array", rtol))
 
 
+@named
 def matrix_transpose(x: Any, /) -> Tensor:
     """y = xᵀ, of the last two axes."""
     return record_of("matrix_transpose")(x)
 
 
+@named
 def outer(x1: Any, x2: Any, /) -> Tensor:
     """yᵢⱼ = x1ᵢ x2ⱼ, of two vectors."""
     return record_of("outer")(x1, x2)
 
 
+@named
 def pinv(x: Any, /, *, rtol: Any = None) -> Tensor:
     """y = x⁺, the pseudo-inverse; singular values up to `rtol` of the largest count as 0 (see `matrix_rank`).
 
@@ -201,6 +220,7 @@ def pinv(x: Any, /, *, rtol: Any = None) -> Tensor:
     return record_of("pinv")(_inexact(x), getattr(rtol, "_array", rtol))
 
 
+@named
 def qr(x: Any, /, *, mode: str = "reduced") -> QRResult:
     """q r = x, q with orthonormal columns, r upper triangular.
 
@@ -211,6 +231,7 @@ def qr(x: Any, /, *, mode: str = "reduced") -> QRResult:
     return QRResult(*record_of("qr")(_inexact(x), mode))
 
 
+@named
 def slogdet(x: Any, /) -> SlogdetResult:
     """det x = s eʸ, |s| = 1: sign and logarithm, which neither overflow nor vanish.
 
@@ -219,6 +240,7 @@ def slogdet(x: Any, /) -> SlogdetResult:
     return SlogdetResult(*record_of("slogdet")(_inexact(x)))
 
 
+@named
 def solve(x1: Any, x2: Any, /) -> Tensor:
     """y with x1 y = x2; x2 is a vector only if it has one dimension.
 
@@ -228,6 +250,7 @@ def solve(x1: Any, x2: Any, /) -> Tensor:
     return record_of("solve")(_inexact(x1), _inexact(x2))
 
 
+@named
 def svd(x: Any, /, *, full_matrices: bool = True) -> SVDResult:
     """x = u diag(s) vᴴ, s falling. The largest entry of each column of u is positive.
 
@@ -239,14 +262,19 @@ def svd(x: Any, /, *, full_matrices: bool = True) -> SVDResult:
     return SVDResult(*record_of("svd")(_inexact(x), bool(full_matrices)))
 
 
+@named
 def svdvals(x: Any, /) -> Tensor:
     """s = the singular values of x, falling.
+
+    Where some are equal, the gradient of a function that is symmetric in them is right, such as their sum's; its second
+    derivative is NaN, and so it is where one is 0.
 
     Shapes: x [..., n, m], s [..., min(n, m)]
     """
     return record_of("svdvals")(_inexact(x))
 
 
+@named
 def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
     """y = Σ xᵢⱼ over j − i = offset, added up in `dtype`; whole numbers in 64 bits unless told.
 
@@ -257,11 +285,13 @@ def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
     return y if dtype is None else astype(y, dtype, copy=False)
 
 
+@named
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     """y = Σ conj(x1) x2 along an axis."""
     return record_of("vecdot")(x1, x2, axis)
 
 
+@named
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Tensor:
     """y = (Σ |x|ᵖ)^(1/p), p = ord, any number; ∞, −∞ the largest and smallest |x|, 0 how many are not 0.
 
@@ -269,4 +299,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
     """
     if isinstance(ord, str) or not hasattr(ord, "__float__"):
         raise OptionError(f"vector_norm: ord is a number, inf or −inf, not {ord!r}; matrix_norm knows 'fro' and 'nuc'")
-    return record_of("vector_norm")(_inexact(x), axis, keepdims, ord)
+    x = _inexact(x)
+    for one in () if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,):
+        axis_of(one, x.shape)
+    return record_of("vector_norm")(x, axis, keepdims, ord)

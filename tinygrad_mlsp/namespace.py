@@ -16,7 +16,7 @@ import numpy as np
 
 from . import record, rules  # noqa: F401  (they make and declare the operations)
 from .backend import space_for, space_of, spaces
-from .compositions import (  # noqa: F401
+from .compositions import (
     add_at,
     diff,
     gather,
@@ -27,12 +27,13 @@ from .compositions import (  # noqa: F401
     put_along_axis,
     quantile,
     repeat,
+    scatter,
     searchsorted,
     set_at,
     topk,
 )  # fmt: skip
 from .convert import as_array, as_dtype
-from .dtypes import (  # noqa: F401
+from .dtypes import (
     __array_api_version__,
     __array_namespace_info__,
     bool,
@@ -55,9 +56,94 @@ from .dtypes import (  # noqa: F401
     uint32,
     uint64,
 )  # fmt: skip
-from .errors import AxisError, DTypeError, OptionError, ShapeError
+from .errors import DTypeError, OptionError, ShapeError
 from .op import registry
+from .record import named
+from .rules.shape import axis_of
 from .tensor import Tensor, record_of, wrap
+
+# Every operation is public beside these, by its own name.
+__all__ = [
+    "UniqueAll",
+    "UniqueCounts",
+    "UniqueInverse",
+    "__array_api_version__",
+    "__array_namespace_info__",
+    "add_at",
+    "arange",
+    "asarray",
+    "astype",
+    "bool",
+    "broadcast_arrays",
+    "can_cast",
+    "clip",
+    "complex64",
+    "complex128",
+    "count_nonzero",
+    "cumulative_prod",
+    "cumulative_sum",
+    "diff",
+    "e",
+    "einsum",
+    "empty",
+    "empty_like",
+    "eye",
+    "finfo",
+    "float16",
+    "float32",
+    "float64",
+    "full",
+    "full_like",
+    "gather",
+    "iinfo",
+    "index_add",
+    "inf",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "isdtype",
+    "kron",
+    "linspace",
+    "masked_fill",
+    "masked_select",
+    "median",
+    "meshgrid",
+    "moveaxis",
+    "mse",
+    "nan",
+    "newaxis",
+    "nonzero",
+    "ones",
+    "ones_like",
+    "pi",
+    "prod",
+    "put_along_axis",
+    "quantile",
+    "repeat",
+    "reshape",
+    "result_type",
+    "scatter",
+    "searchsorted",
+    "set_at",
+    "sign",
+    "sum",
+    "swapaxes",
+    "take",
+    "tensor",
+    "tensordot",
+    "topk",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
+    "zeros",
+    "zeros_like",
+]  # fmt: skip
 
 pi, e, inf, nan, newaxis = np.pi, np.e, np.inf, np.nan, None
 
@@ -72,7 +158,7 @@ def __getattr__(name: str) -> Callable[..., Any]:
 
 
 def __dir__() -> list[str]:
-    return sorted({*(n for n in globals() if not n.startswith("_")), *registry})
+    return sorted({*__all__, *registry})
 
 
 # Creation
@@ -191,6 +277,7 @@ def linspace(
     return _create("linspace", dtype, device, start, stop, num, endpoint=endpoint)
 
 
+@named
 def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
     """The coordinates of a grid: each vector along an axis of its own, copied along all others.
 
@@ -284,6 +371,7 @@ def reshape(x: Any, shape: Any, copy: builtins.bool | None = None) -> Tensor:
     return y
 
 
+@named
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     """y = x held in [min, max], which are numbers, or arrays that broadcast; where x is at a bound its slope is 1"""
     if isinstance(min, (int, float, NoneType)) and isinstance(max, (int, float, NoneType)):
@@ -341,6 +429,7 @@ def _einsum_fault(equation: Any, shapes: list[tuple[int, ...]]) -> str:
     return f"{', '.join(map(repr, twice))} is twice in the result of {equation!r}" if arrow and twice else ""
 
 
+@named
 def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Tensor:
     """y = Σ x1 x2 over pairs of axes: the last and first `axes` of them, or those in two lists. No conjugation.
 
@@ -351,8 +440,10 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Tensor:
         if not 0 <= axes <= builtins.min(a.ndim, b.ndim):
             raise ShapeError(f"tensordot: axes={axes} of shapes {a.shape} and {b.shape}")
         axes = range(a.ndim - axes, a.ndim), range(axes)
-    left, right = ([n] if isinstance(n, (int, np.integer)) else list(n) for n in axes)
-    left, right = [_axis("tensordot", a, n) for n in left], [_axis("tensordot", b, n) for n in right]
+    if not isinstance(axes, (tuple, list, range)) or len(axes) != 2:
+        raise OptionError(f"tensordot: axes is how many, or two lists of them, one for each tensor, not {axes!r}")
+    left, right = (list(n) if isinstance(n, (tuple, list, range)) else [n] for n in axes)
+    left, right = [axis_of(n, a.shape) for n in left], [axis_of(n, b.shape) for n in right]
     lengths = [a.shape[n] for n in left]
     if lengths != [b.shape[n] for n in right] or len({*left}) < len(left) or len({*right}) < len(right):
         raise ShapeError(f"tensordot: axes {left} of shape {a.shape} and {right} of {b.shape} do not pair up")
@@ -363,6 +454,7 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Tensor:
     return _reshape(record_of("matmul")(a, b), (*outside[0], *outside[1]))
 
 
+@named
 def kron(x1: Any, x2: Any) -> Tensor:
     """y = the blocks x1ᵢⱼ x2: every entry of one times all of the other.
 
@@ -376,6 +468,7 @@ def kron(x1: Any, x2: Any) -> Tensor:
     return _reshape(record_of("multiply")(a, b), tuple([n * m for n, m in zip(first, second, strict=True)]))
 
 
+@named
 def broadcast_arrays(*arrays: Any) -> list[Tensor]:
     """The arrays, each broadcast to their common shape."""
     tensors = [asarray(a) for a in arrays]
@@ -387,18 +480,13 @@ def broadcast_arrays(*arrays: Any) -> list[Tensor]:
     return [record_of("broadcast_to")(t, shape) for t in tensors]
 
 
-def _axis(name: str, x: Tensor, axis: Any) -> int:
-    if not isinstance(axis, (int, np.integer)) or not -x.ndim <= axis < x.ndim:
-        raise AxisError(f"{name}: axis {axis!r} is not one of a tensor of shape {x.shape}, which has {x.ndim}")
-    return int(axis) % x.ndim
-
-
+@named
 def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
     """x with one axis moved, or each of several."""
     x = asarray(x)
-    sources = [_axis("moveaxis", x, a) for a in (source if isinstance(source, (tuple, list)) else (source,))]
+    sources = [axis_of(a, x.shape) for a in (source if isinstance(source, (tuple, list)) else (source,))]
     targets = destination if isinstance(destination, (tuple, list)) else (destination,)
-    places = [_axis("moveaxis", x, a) for a in targets]
+    places = [axis_of(a, x.shape) for a in targets]
     if len(sources) != len(places) or len({*sources}) < len(sources) or len({*places}) < len(places):
         raise ShapeError(f"moveaxis: axes {source} do not go to {destination}; as many, and each once, are needed")
     order = [i for i in range(x.ndim) if i not in sources]
@@ -407,15 +495,17 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
     return record_of("permute_dims")(x, tuple(order))
 
 
+@named
 def swapaxes(x: Any, a: int, b: int) -> Tensor:
     """x with two axes exchanged."""
     x = asarray(x)
     order = list(range(x.ndim))
-    a, b = _axis("swapaxes", x, a), _axis("swapaxes", x, b)
+    a, b = axis_of(a, x.shape), axis_of(b, x.shape)
     order[a], order[b] = order[b], order[a]
     return record_of("permute_dims")(x, tuple(order))
 
 
+@named
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """y = the entries of x at `indices` along an axis, which a vector need not name."""
     if axis is None:
@@ -456,26 +546,31 @@ def _unique(x: Any, *wanted: str) -> list[Tensor]:
     return [wrap(p, None) for p in parts.values()]
 
 
+@named
 def unique_all(x: Any) -> UniqueAll:
     """The different values in order, the first place of each, which of them each entry is, and how often they occur."""
     return UniqueAll(*_unique(x, "index", "inverse", "counts"))
 
 
+@named
 def unique_counts(x: Any) -> UniqueCounts:
     """The different values in order, and how often each occurs."""
     return UniqueCounts(*_unique(x, "counts"))
 
 
+@named
 def unique_inverse(x: Any) -> UniqueInverse:
     """The different values in order, and which of them each entry is."""
     return UniqueInverse(*_unique(x, "inverse"))
 
 
+@named
 def unique_values(x: Any) -> Tensor:
     """The different values in order."""
     return _unique(x)[0]
 
 
+@named
 def nonzero(x: Any) -> tuple[Tensor, ...]:
     """The places of the entries that are not 0, an index tensor an axis."""
     x = asarray(x)
@@ -484,11 +579,13 @@ def nonzero(x: Any) -> tuple[Tensor, ...]:
     return tuple([wrap(i, None) for i in space_of(x._array).module.nonzero(x._array)])
 
 
+@named
 def count_nonzero(x: Any, axis: Any = None, keepdims: builtins.bool = False) -> Tensor:
     """How many entries are not 0."""
     return record_of("sum")(record_of("not_equal")(x, 0), axis=axis, keepdims=keepdims)
 
 
+@named
 def mse(input: Any, target: Any) -> Tensor:
     """y = mean (input − target)²"""
     difference = record_of("subtract")(input, target)

@@ -7,10 +7,12 @@ fails is explained in `explain`, so success pays for neither.
 
 from __future__ import annotations
 
+import functools
 import inspect
+import re
 import types
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from .op import Operation
 from .recipe import PART, FullRecipe, Node, Recipe, make_node, next_order
 from .source import inlined
 from .tensor import OFF, Tensor, _mode, wrap
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def build_record(op: Operation) -> Callable[..., Any]:
@@ -301,7 +305,7 @@ def explain(op: Operation, problem: Exception, tensors: Sequence[Any], options: 
                 found.append(t)
                 where = "" if t.device == "cpu" else f" on {t.device}"
                 facts.append(f"{name if i is None else f'{name}[{i}]'}: {t.dtype} {list(t.shape)}{where}")
-    shown = ", ".join(f"{k}={v!r}" for k, v in options.items() if not hasattr(v, "dtype"))
+    shown = ", ".join(f"{k}={_shown(v)}" for k, v in options.items() if not hasattr(v, "dtype"))
     call = f"{op.name}({', '.join(facts)}{'; ' + shown if shown else ''})"
     devices = sorted({t.device for t in found})
     if isinstance(problem, TypeError):  # an index may be elsewhere too
@@ -325,11 +329,43 @@ def explain(op: Operation, problem: Exception, tensors: Sequence[Any], options: 
             kind = IndexingError
         elif isinstance(problem, np.exceptions.AxisError) or reason.startswith("axis "):
             kind = AxisError
+        elif kind is ShapeError and re.match(r"\w+ is a (whole )?number", reason):
+            kind = OptionError
         if isinstance(problem, np.linalg.LinAlgError) and reason == str(problem):
             kind, reason = MatrixError, f"{reason}: {_REMEDIES.get(reason, 'are there NaN or infinities in it?')}"
         return kind(f"{call}: {reason}")
     problem.add_note(f"while computing {call}")
     return problem
+
+
+def _shown(value: Any) -> str:
+    """An option as it is written, arrays by dtype and shape alone."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype} {list(value.shape)}" if value.shape else repr(value)
+    if type(value) in (tuple, list):
+        inside = ", ".join(map(_shown, value))
+        return f"[{inside}]" if type(value) is list else f"({inside}{',' if len(value) == 1 else ''})"
+    return repr(value)
+
+
+def named(function: F) -> F:
+    """A composition, whose errors name it and not only the operation inside it that failed."""
+    name = getattr(function, "__name__", "")
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except Error as problem:
+            if re.match(rf"{name}\b", str(problem)):
+                raise
+            raise type(problem)(f"{name}: {problem}") from problem
+        except ValueError as problem:  # of `axis_of`, and of `whole`
+            if not re.match(r"axis |.* is a whole number, not ", str(problem)):
+                raise
+            raise (AxisError if str(problem).startswith("axis ") else OptionError)(f"{name}: {problem}") from None
+
+    return cast(F, call)
 
 
 _REMEDIES = {

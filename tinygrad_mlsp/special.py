@@ -41,9 +41,10 @@ _given("_zeta", "zeta")
 def _function(function: Callable[..., Any]) -> None:
     """A function composed here; half precision is computed in single."""
 
-    def rounded(xp: Any, x: Any, n: int | None = None) -> Any:
+    def rounded(xp: Any, x: Any, n: Any = None) -> Any:
         if n is not None and (not isinstance(n, int) or n < 0):
-            raise OptionError(f"{function.__name__}: the order n is a whole number from 0 on, not {n!r}")
+            shown = f"an array of shape {n.shape}" if getattr(n, "shape", ()) else repr(n)
+            raise OptionError(f"{function.__name__}: the order n is a whole number from 0 on, not {shown}")
         order = () if n is None else (n,)
         if x.dtype == "float16":
             return function(xp, x.astype("float32"), *order).astype("float16")
@@ -73,7 +74,7 @@ def sinc(xp: Any, x: Any, n: int = 0) -> Any:
     """The n-th derivative of sin(πx)/(πx): near 0 by its series, elsewhere by x y⁽ⁿ⁾ + n y⁽ⁿ⁻¹⁾ = πⁿ⁻¹ sin⁽ⁿ⁾(πx)."""
     near = xp.abs(x) < (n + 1.5) / pi if n else x == 0
     far = xp.where(near, 1, x)
-    y = _half_turns(xp, far) / (pi * far)
+    y = _half_turns(xp, far) / pi / far  # π x may be too large for a float
     for m in range(1, n + 1):
         y = (pi ** (m - 1) * _half_turns(xp, far, m) - m * y) / far
     if not n:

@@ -18,10 +18,13 @@ import threading
 import weakref
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from .backend import space_of
-from .errors import GraphError
+from .errors import GraphError, MatrixError
 from .op import names
 from .recipe import PART, FullRecipe, Node, Watch, Wrap, freed, give, next_order
 
@@ -132,58 +135,72 @@ def backward(
     deliveries: list[tuple[Watch, Any]] = []
     for node, g in seeds:
         give(xp, node, g, arrived, nodes, pending, owned)
-    while nodes:
-        if pending:
-            key = heappop(pending)
-            node = nodes.pop(key)
-        else:  # only leaves are left, whose order is of no matter
-            key, node = nodes.popitem()
-        g = arrived.pop(key)
-        if spans:
-            xp = space_of(next(iter(g.values())) if g.__class__ is dict else g)
-        if node.watch is not None:
-            if node.watch.hooks:
-                g = _call_hooks(xp, node.watch, g)
-            if node.watch.keep and targets is None:
-                deliveries.append((node.watch, g))
-        recipe = node.recipe
-        if wanted and key in wanted:
-            wanted[key] = g
-            if stop:
+    try:
+        while nodes:
+            if pending:
+                key = heappop(pending)
+                node = nodes.pop(key)
+            else:  # only leaves are left, whose order is of no matter
+                key, node = nodes.popitem()
+            g = arrived.pop(key)
+            if spans:
+                xp = space_of(next(iter(g.values())) if g.__class__ is dict else g)
+            if node.watch is not None:
+                if node.watch.hooks:
+                    g = _call_hooks(xp, node.watch, g)
+                if node.watch.keep and targets is None:
+                    deliveries.append((node.watch, g))
+            recipe = node.recipe
+            if wanted and key in wanted:
+                wanted[key] = g
+                if stop:
+                    continue
+            if recipe is None:
                 continue
-        if recipe is None:
-            continue
-        if recipe is PART:
-            whole, place = node.links
-            if whole.order not in arrived:
-                arrived[whole.order] = {}
-                nodes[whole.order] = whole
-                heappush(pending, whole.order)
-            parts = arrived[whole.order]
-            parts[place] = parts[place] + g if place in parts else g
-            continue
-        if key > _last_write:
-            _check_unchanged(node)
-        if plain:
-            recipe.carry(xp, g, node, retain, arrived, nodes, pending, owned)
-        else:
-            links = node.links
-            if links is None:
-                raise freed(recipe.op)
-            parents = recipe.parents(links)
-            kept = links[recipe.lead :] if wrap is None else recipe.revive(node, wrap)
-            if useful is not None:
-                parents = tuple([p if p is not None and p.order in useful else None for p in parents])
-            for parent, part in zip(parents, recipe.pull(xp, g, recipe.link(parents, kept)), strict=True):
-                if parent is not None and part is not None:
-                    part = give(xp, parent, part, arrived, nodes, pending, owned)
-                    if observer is not None:
-                        observer.edge(node, parent, part, g)
-            if not retain:
-                node.free()
+            if recipe is PART:
+                whole, place = node.links
+                if whole.order not in arrived:
+                    arrived[whole.order] = {}
+                    nodes[whole.order] = whole
+                    heappush(pending, whole.order)
+                parts = arrived[whole.order]
+                parts[place] = parts[place] + g if place in parts else g
+                continue
+            if key > _last_write:
+                _check_unchanged(node)
+            if plain:
+                recipe.carry(xp, g, node, retain, arrived, nodes, pending, owned)
+            else:
+                links = node.links
+                if links is None:
+                    raise freed(recipe.op)
+                parents = recipe.parents(links)
+                kept = links[recipe.lead :] if wrap is None else recipe.revive(node, wrap)
+                if useful is not None:
+                    parents = tuple([p if p is not None and p.order in useful else None for p in parents])
+                for parent, part in zip(parents, recipe.pull(xp, g, recipe.link(parents, kept)), strict=True):
+                    if parent is not None and part is not None:
+                        part = give(xp, parent, part, arrived, nodes, pending, owned)
+                        if observer is not None:
+                            observer.edge(node, parent, part, g)
+                if not retain:
+                    node.free()
+    except (MatrixError, np.linalg.LinAlgError) as problem:
+        raise _from_rule("backward", node.recipe, problem) from problem
     g = part = links = kept = None  # so that a delivered array is known to be ours alone
     _deliver(xp, deliveries, wrap is not None)
     return [] if targets is None else [wanted[t.order] for t in targets]
+
+
+_HOOK = SimpleNamespace(name="a hook")
+
+
+def _from_rule(way: str, recipe: Any, problem: Exception) -> Exception:
+    """What went wrong in a rule, with the operation that it is of."""
+    lacking = isinstance(problem, np.linalg.LinAlgError)
+    remedy = "; the derivative wants a matrix that is not singular: add a small multiple of the identity to it"
+    name = getattr(recipe, "op", _HOOK).name
+    return MatrixError(f"{way} through {name}: {problem}{remedy if lacking else ''}")
 
 
 def _call_hooks(xp: Any, watch: Watch, g: Any) -> Any:
@@ -267,7 +284,10 @@ def forward(
         kept = node.links[1:] if wrap is None else node.recipe.revive(node, wrap)
         if _spans_devices and wrap is None:
             xp = space_of(kept[1][0] if node.recipe.op.several else kept[1])
-        t = node.recipe.push(xp, incoming, kept)
+        try:
+            t = node.recipe.push(xp, incoming, kept)
+        except (MatrixError, np.linalg.LinAlgError) as problem:
+            raise _from_rule("forward mode", node.recipe, problem) from problem
         if t.__class__ is not tuple and t.shape != node.shape:
             t = xp.broadcast_to(t, node.shape)
         moved[order] = t

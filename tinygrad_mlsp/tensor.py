@@ -590,11 +590,14 @@ class _Library:
     def einsum(self, equation: str, *arrays: Any) -> Tensor:
         return record_of("einsum")(arrays, equation)
 
+    def below(self, x: Any, top: Any) -> Tensor:
+        return record_of("subtract")(x, top)
+
     def getitem(self, x: Any, index: Any) -> Tensor:
         return record_of("getitem")(x, raw_index(index))
 
-    def scatter(self, g: Any, index: Any, shape: tuple[int, ...]) -> Tensor:
-        return record_of("scatter")(g, raw_index(index), shape)
+    def scatter_at(self, g: Any, index: Any, shape: tuple[int, ...]) -> Tensor:
+        return record_of("scatter_at")(g, raw_index(index), shape)
 
     def set_at(self, x: Any, value: Any, index: Any) -> Tensor:
         return record_of("set_at")(x, values_for(x, value, "set_at"), raw_index(index))

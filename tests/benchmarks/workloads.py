@@ -50,13 +50,30 @@ def deep(depth: int = 100, width: int = 64, batch: int = 64) -> SimpleNamespace:
 
 
 def lstm(steps: int = 100, batch: int = 32, inputs: int = 128, hidden: int = 128) -> SimpleNamespace:
-    """A cell applied step by step, mean squared error at the last step, and plain gradient descent.
+    """A cell applied step by step, or a layer, mean squared error at the last step, and plain gradient descent.
     Gates are stacked in PyTorch's order: input, forget, cell, output."""
     scale = hidden**-0.5
     parameters = [normal(i, 4 * hidden, n, scale=scale) for i, n in enumerate((inputs, hidden))]
     parameters += [normal(i, 4 * hidden, scale=scale) for i in (2, 3)]
     x, y = normal(8, steps, batch, inputs), normal(9, batch, hidden, scale=0.5)
     return SimpleNamespace(x=x, y=y, parameters=parameters, hidden=hidden, rate=0.01)
+
+
+def lenet(batch: int = 64, size: int = 28, rate: float = 0.01) -> SimpleNamespace:
+    """5 × 5 convolutions to 6 and 16 channels, the first with a border of 2, ReLU and 2 × 2 max-pooling after each;
+    layers of 120, 84 and 10; cross-entropy and plain gradient descent."""
+    inside = 16 * (((size // 2) - 4) // 2) ** 2
+    parameters = [normal(1, 6, 1, 5, 5, scale=0.25), normal(2, 6, scale=0.01)]
+    parameters += [normal(3, 16, 6, 5, 5, scale=0.1), normal(4, 16, scale=0.01), *layers((inside, 120, 84, 10), 2)]
+    labels = np.random.default_rng(10).integers(0, 10, batch)
+    return SimpleNamespace(x=normal(11, batch, 1, size, size), labels=labels, parameters=parameters, rate=rate)
+
+
+def update(sizes: tuple[int, ...] = (784, 128, 64, 10), rate: float = 1e-3) -> SimpleNamespace:
+    """One step of Adam alone on a net's parameters, with given gradients."""
+    parameters = layers(sizes, 2)
+    gradients = [normal(50 + i, *a.shape) for i, a in enumerate(parameters)]
+    return SimpleNamespace(parameters=parameters, gradients=gradients, rate=rate, optimizer="adam")
 
 
 def additions(count: int = 1_000_000) -> SimpleNamespace:
@@ -93,6 +110,13 @@ WORKLOADS = [
         {"steps": 3, "batch": 2, "inputs": 3, "hidden": 4}, {"time": 0.95},
     ),
     Workload(
+        "W5b", "LSTM as a layer, T = 100, 128 inputs, 128 hidden, batch 32, SGD", "lstm_layer", lstm, {},
+        {"steps": 3, "batch": 2, "inputs": 3, "hidden": 4}, {"time": 1.7},
+    ),
+    Workload(
+        "W6", "LeNet, batch 64, SGD", "lenet", lenet, {}, {"batch": 3, "size": 12}, {"time": 0.9},
+    ),
+    Workload(
         "W8", "chain of 1,000,000 additions: forward, backward, free", "additions", additions, {}, {"count": 50},
         {"time": 0.5, "memory": 0.5}, isolated=True,
     ),
@@ -101,4 +125,5 @@ WORKLOADS = [
         {"sizes": (1024,) * 8 + (10,), "batch": 4096, "optimizer": ""},
         {"sizes": (4,) * 4, "batch": 5, "optimizer": ""}, {"memory": 0.6}, isolated=True,
     ),
+    Workload("W11", "a step of Adam on 109,386 parameters", "update", update, {}, {"sizes": (6, 5, 4)}, {"time": 0.5}),
 ]  # fmt: skip

@@ -347,7 +347,7 @@ DOMAINS: dict[str, Domain] = {
     ),
     # indexing
     "getitem": Domain(getitem, lambda x, index: x[index], complex=True),
-    "scatter": Domain(scatter, scattered, complex=True),
+    "scatter_at": Domain(scatter, scattered, complex=True),
     "take": Domain(take, np.take, complex=True),
     "take_along_axis": Domain(take_along_axis, np.take_along_axis, complex=True),
     "scatter_along_axis": Domain(scatter_along_axis, None, complex=True),

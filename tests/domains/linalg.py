@@ -46,7 +46,7 @@ def eigh(d: Draw) -> Case:
     shape = d.each(SQUARE)
     while not decided(np.linalg.eigh(x := symmetric(d, shape))[1]):
         pass
-    return Case((x,), {})
+    return Case((x,), {"apart": d.one([False, True])})
 
 
 def of_square(expect: Any, complex: bool = True, rank: bool = False, make: Any = matrix, **options: Any) -> Domain:
@@ -94,7 +94,7 @@ def svd(d: Draw) -> Case:
         x = matrix(d, shape)
         u, s, vh = np.linalg.svd(x)
         if decided(u) and decided(vh[..., s.shape[-1] :, :].swapaxes(-1, -2)):
-            return Case((x,), {"full_matrices": full})
+            return Case((x,), {"full_matrices": full, "apart": d.one([False, True])})
 
 
 def qr(d: Draw) -> Case:
@@ -203,12 +203,12 @@ def turned(vectors: Any) -> Any:
     return np.sign(np.take_along_axis(vectors, np.abs(vectors).argmax(-2)[..., None, :], -2))
 
 
-def eigenvectors(x: Any) -> Any:
+def eigenvectors(x: Any, apart: bool) -> Any:
     w, q = np.linalg.eigh(half(x))
     return w, q * turned(q)
 
 
-def singular_vectors(x: Any, full_matrices: bool) -> Any:
+def singular_vectors(x: Any, full_matrices: bool, apart: bool) -> Any:
     u, s, vh = np.linalg.svd(x, full_matrices)
     signs, k = turned(u), s.shape[-1]
     v = vh.swapaxes(-1, -2)

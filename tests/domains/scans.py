@@ -62,6 +62,33 @@ def recurrence(d: Draw) -> Case:
     return Case((with_zeros(d, shape), d.values(shape)), {"axis": axis, "reverse": d.one([False, True])})
 
 
+def product_adjoint(d: Draw) -> Case:
+    shape, axis = d.each([line for line in LINES if line[1] is not None])
+    return Case((with_zeros(d, shape), d.values(shape)), {"axis": axis})
+
+
+def one_product_after_another(x: Any, u: Any, axis: int) -> Any:
+    x, u = np.moveaxis(x, axis, 0), np.moveaxis(u, axis, 0)
+    y = np.zeros_like(u)
+    for i in range(len(x)):
+        for k in range(i, len(x)):
+            y[i] += u[k] * np.prod(np.delete(x[: k + 1], i, 0), axis=0)
+    return np.moveaxis(y, 0, axis)
+
+
+def others_of(d: Draw) -> Case:
+    x = d.values(d.each([(3,), (2, 4), (1,), (2, 0), (0, 3), (5,)]))
+    x[..., : d.one([0, 1, 2])] = 0  # with more of them nothing is left to differentiate
+    return Case((x,), {})
+
+
+def all_but_one(x: Any) -> Any:
+    y = np.ones_like(x)
+    for i in range(x.shape[-1]):
+        y[..., i] = np.prod(np.delete(x, i, -1), axis=-1)
+    return y
+
+
 def recurrent(a: Any, b: Any, axis: int, reverse: bool) -> Any:
     if reverse:
         a = np.roll(np.flip(a, axis), 1, axis)
@@ -168,6 +195,8 @@ DOMAINS: dict[str, Domain] = {
     "logcumsumexp": scan(
         lambda d, shape: d.values(shape, -3, 3), lambda x, axis: np.log(np.cumsum(np.exp(x), axis=axis or 0))
     ),
+    "running_product_adjoint": Domain(product_adjoint, one_product_after_another, complex=True),
+    "product_of_others": Domain(others_of, all_but_one, complex=True),
     "linear_recurrence": Domain(recurrence, recurrent, complex=True),
     "sort": Domain(order(Draw.apart), ordered),
     "argsort": Domain(order(tied), ranks),

@@ -133,6 +133,11 @@ def sigma(x: Any) -> Any:
     return 1 / (1 + mp.exp(-x))
 
 
+def _normal_share(x: Any) -> Any:
+    """The normal distribution's Φ."""
+    return mp.erfc(-x / mp.sqrt(2)) / 2 if abs(x) < 100 else mp.mpf(x > 0)
+
+
 def _softplus(x: Any) -> Any:
     return mp.log1p(mp.exp(x)) if x < 0 else x + mp.log1p(mp.exp(-x))
 
@@ -259,6 +264,12 @@ def _normal(*x: Any) -> Any:
     return np.logical_and.reduce([(v == 0) | ((np.abs(v) >= info.tiny) & (np.abs(v) < info.max / 2)) for v in x])
 
 
+def _kept(a: Any, b: Any, _: Any) -> Any:
+    """Where a product on the way is not subnormal."""
+    with np.errstate(all="ignore"):
+        return (np.abs(a * b) >= np.finfo(a.dtype).tiny) | (a * b == 0)
+
+
 def _pole(x: Any) -> Any:
     return mp.pi / abs(mp.sinpi(x))
 
@@ -279,6 +290,7 @@ ROUNDED_EXPONENT = "eᶻ of a rounded z has an error of |z|/2 ULP"
 LIKE_EXP_SQUARE = "slope: e^(−x²) of a rounded x² has an error of x²/2 ULP"
 NEAR_ZERO = "ULP of the largest entry, or of |z| eᶻ where the others are z below it, if that is more. Slope: "
 CANCELS = "slope: ULP of y, as a difference of nearly equal numbers where |x| is large"
+SUBNORMAL = "few digits where a product on the way is subnormal; one that overflows or vanishes loses none"
 FLUSH = "below the smallest normal number it stays at about half of that"
 
 CLAIMS: dict[str, Claim] = {
@@ -352,6 +364,28 @@ CLAIMS: dict[str, Claim] = {
         where=lambda x: x != 0,
     ),
     "elu": Claim(lambda x: x if x > 0 else mp.expm1(x), lambda x: mp.mpf(1) if x > 0 else mp.exp(x)),
+    "prelu": Claim(
+        lambda x, a: x if x > 0 else a * x, lambda x, a: (mp.mpf(1), mp.mpf(0)) if x > 0 else (a, x), arity=2,
+        ranges=((-1e30, 1e30), (-10, 10)), flushed=True, where=lambda x, a: x != 0,
+    ),
+    "hardtanh": Claim(
+        lambda x: min(max(x, mp.mpf(-1)), mp.mpf(1)), lambda x: _bool(-1 < x < 1), near=(0.0, -1.0, 1.0),
+    ),
+    "lecun_tanh": Claim(
+        lambda x: mp.mpf(1.7159) * mp.tanh(x / 1.5), lambda x: mp.mpf(1.7159) / 1.5 * mp.sech(x / 1.5) ** 2,
+        slope_scale=lambda x: 1, flushed=True, note=LOST_AT_ONE.format("1.7159"),
+    ),
+    "softsign": Claim(lambda x: x / (1 + abs(x)), lambda x: 1 / (1 + abs(x)) ** 2, flushed=True),
+    "silu": Claim(
+        lambda x: x * sigma(x), lambda x: sigma(x) * (1 + x * sigma(-x)), (16, 16), (16, 16), flushed=True,
+        slope_scale=lambda x: sigma(x) * max(1, abs(x) * sigma(-x)),
+        note="slope: ULP of the larger of its two terms",
+    ),
+    "gelu": Claim(
+        lambda x: x * _normal_share(x), lambda x: _normal_share(x) + x * mp.npdf(x), flushed=True,
+        forward=(1200, 200), slope=(1200, 200), slope_scale=lambda x: max(_normal_share(x), abs(x) * mp.npdf(x)),
+        note="far below 0 the argument of erfc is rounded; slope: ULP of the larger of its two terms",
+    ),
     "erf": Claim(mp.erf, lambda x: 2 / mp.sqrt(mp.pi) * mp.exp(-x * x), slope=(800, 120), note=LIKE_EXP_SQUARE),
     # special
     "erfc": Claim(
@@ -444,6 +478,22 @@ CLAIMS: dict[str, Claim] = {
         lambda *x: -_log_share(*x), lambda *x: [-s for s in _log_share_slopes(*x)], call=_cross_entropy,
         scale=lambda *x: 1, slope_scale=lambda *x: 1, note="ULP of 1 where the probability is near 1", **row,
     ),
+    "binary_cross_entropy": Claim(
+        lambda x, t: -t * mp.log(x) - (1 - t) * mp.log(1 - x),
+        lambda x, t: ((x - t) / (x * (1 - x)), mp.log(1 - x) - mp.log(x)), arity=2, ranges=((0, 1), (0, 1)),
+        near=(0.0, 1.0), flushed=True,
+        where=lambda x, t: (x > 1e-12) & (x < 1 - 1e-12) & ((t == 0) | (t > 1e-30) & (t <= 1)),
+        slope_scale=lambda x, t: max(x, t) / (x * (1 - x)),
+        note="slope: ULP of the larger of x and t, over x (1 − x)",
+    ),
+    "prod": Claim(
+        lambda a, b, c: a * b * c, lambda a, b, c: (b * c, a * c, a * b), arity=3, call=_over_axis("prod"), where=_kept,
+        note=SUBNORMAL,
+    ),
+    "cumulative_prod": Claim(
+        lambda a, b, c: a * b * c, lambda a, b, c: (b * c, a * c, a * b), arity=3, where=_kept, note=SUBNORMAL,
+        call=lambda *x: tg.cumulative_prod(tg.stack(x, axis=-1), axis=-1)[..., -1],
+    ),
     "binary_cross_entropy_with_logits": Claim(
         _bce, lambda x, t: (sigma(x) - t, -x), arity=2, ranges=((-1e30, 1e30), (0, 1)), near=(0.0, 1.0), flushed=True,
         scale=lambda x, t: abs(x * t), slope_scale=lambda x, t: max(sigma(x), t),
@@ -496,6 +546,8 @@ EXTREMES = """
 | `cross_entropy` with logits ±10³⁰, or −∞ for other classes | finite | finite |
 | `cross_entropy` with −∞ for the target | ∞ | softmax − onehot |
 | `std` of equal entries | 0 | 0 |
+| `mean` where the sum overflows (on a GPU it does) | finite | 1/n |
+| `prod`, `cumulative_prod`, `linear_recurrence` where a product on the way overflows, or meets a 0 | finite | finite |
 """
 
 

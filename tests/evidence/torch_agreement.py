@@ -180,6 +180,11 @@ row("log_sigmoid", "tg.log_sigmoid(x)", "F.logsigmoid(x)", ONE)
 row("softplus", "tg.softplus(x)", "F.softplus(x)", ONE)
 row("leaky_relu", "tg.leaky_relu(x, negative_slope=0.1)", "F.leaky_relu(x, 0.1)", ONE)
 row("elu", "tg.elu(x, alpha=1.5)", "F.elu(x, 1.5)", ONE)
+row("prelu", "tg.prelu(x, y)", "F.prelu(x, y.expand(1))", pairs((0.0, 1.0, -2.0, 1e200, inf, nan), (0.25, 0.0, -0.5)))
+row("hardtanh", "tg.hardtanh(x, min_val=-0.7, max_val=1)", "F.hardtanh(x, -0.7, 1)", ONE)
+row("softsign", "tg.softsign(x)", "F.softsign(x)", ONE)
+row("silu", "tg.silu(x)", "F.silu(x)", ONE)
+row("gelu", "tg.gelu(x)", "F.gelu(x)", ONE)
 row("clip", "tg.clip(x, -1, 2.5)", "torch.clamp(x, -1, 2.5)", ONE)
 row("clip: from below", "tg.clip(x, min=0)", "torch.clamp(x, min=0)", ONE)
 row(
@@ -241,6 +246,36 @@ row(
     "F.binary_cross_entropy_with_logits(x, y, reduction='none')",
     pairs((0.0, 0.3, -2.5, 40.0, -40.0, 1e300, -1e300, inf, -inf, nan), (0.0, 0.3, 1.0)),
 )
+row(
+    "binary_cross_entropy",
+    "tg.binary_cross_entropy(x, y)",
+    "F.binary_cross_entropy(x, y, reduction='none')",
+    pairs((0.0, 0.3, 1.0, 1e-9, 1e-300), (0.0, 0.3, 1.0)),
+)
+IMAGE = arrays(
+    ordinary=(
+        [[[0.3, -1.2, 2.5, 0.7], [1.0, 0.5, -0.25, 2.0]]],
+        [[[1.5, -0.5], [0.25, 2.0]], [[0.1, 0.2], [-0.3, 0.4]], [[1.0, 0.0], [0.0, -1.0]]],
+        [0.5, -0.5, 0.0],
+    ),
+    no_batch=(np.zeros((0, 2, 4)), np.ones((3, 2, 2)), [0.5, -0.5, 0.0]),
+)
+row("convolution", "tg.convolution(x, y, z, stride=2, padding=1)", "F.conv1d(x, y, z, 2, 1)", IMAGE)
+row(
+    "convolution_input",
+    "tg.convolution_input(x, y, shape=5, stride=2, padding=1)",
+    "F.conv_transpose1d(x, y, None, 2, 1, 1)",
+    arrays(ordinary=([[[0.3, -1.2, 2.5], [1.0, 0.5, -0.25]]], [[[1.5, -0.5]], [[0.25, 2.0]]])),
+)
+LINE = {name: case for name, case in VECTOR.items() if len(case[0]) > 2 and name != "NaN"}
+row("max_pool", "tg.max_pool(x, axis=0, size=2)", "F.max_pool1d(x[None], 2)[0]", LINE)
+row(
+    "max_pool: overlapping",
+    "tg.max_pool(x, axis=0, size=3, stride=1, padding=1)",
+    "F.max_pool1d(x[None], 3, 1, 1)[0]",
+    LINE,
+)
+row("sum_pool", "tg.sum_pool(x, axis=0, size=2, stride=1) / 2", "F.avg_pool1d(x[None], 2, 1)[0]", LINE)
 row(
     "where",
     "tg.where(x, y, z)",
@@ -458,8 +493,8 @@ row(
     {"ties": (entries(2, 3), _PICKED), "NaN": (np.array([[1, nan, 2], [inf, -inf, 3]]), _PICKED)},
 )
 row(
-    "scatter",
-    "tg.scatter(x, y.numpy(), (4, 3))",
+    "scatter_at",
+    "tg.scatter_at(x, y.numpy(), (4, 3))",
     "torch.zeros(4, 3, dtype=x.dtype).index_put((y,), x, accumulate=True)",
     {"ties": (entries(3, 3), whole(2, 0, 2))},
 )
@@ -476,13 +511,13 @@ row(
     {"ordinary": (entries(4), entries(2)), "complex": (entries(4, dtype=C), entries(2, dtype=C))},
 )
 row(
-    "scatter: index_add",
+    "scatter_at: index_add",
     "tg.index_add(x, y, z, axis=0)",
     "torch.index_add(x, 0, y, z)",
     {"ties": (entries(4, 2), whole(1, 1, 3), entries(3, 2))},
 )
 row(
-    "scatter: add_at",
+    "scatter_at: add_at",
     "tg.add_at(x, y, index=([1, 0, 1],))",
     "x.index_put((torch.tensor([1, 0, 1]),), y, accumulate=True)",
     {"ties": (entries(3), entries(3)), "complex": (entries(3, dtype=C), entries(3, dtype=C))},
@@ -565,6 +600,29 @@ row(
     "torch.lstm_cell(x, (0 * y, y), torch.eye(8, dtype=x.dtype), torch.zeros(8, 2, dtype=x.dtype))",
     {"ordinary": (entries(3, 8), entries(3, 2)), "saturated": (entries(1, 8) * 1000, entries(1, 2))},
 )
+_SEQUENCE = {
+    "ordinary": (entries(3, 2, 4), entries(2, 2), entries(8, 4) / 4),
+    "one step": (entries(1, 1, 4), entries(1, 2), entries(8, 4) / 4),
+}
+row(
+    "lstm_sequence",
+    "tg.lstm_sequence([x, y, y / 2, z, z[:, :2]])[0]",
+    "torch.lstm(x, (y[None], y[None] / 2), (z, z[:, :2].contiguous()), False, 1, 0.0, False, False, False)[0]",
+    _SEQUENCE,
+)
+row(
+    "gru_sequence",
+    "tg.gru_sequence([x, y, z[:6], z[:6, :2]])[0]",
+    "torch.gru(x, y[None], (z[:6], z[:6, :2].contiguous()), False, 1, 0.0, False, False, False)[0]",
+    _SEQUENCE,
+)
+for _kind in ("tanh", "relu"):
+    row(
+        f"rnn_sequence: {_kind}",
+        f"tg.rnn_sequence([x, y, z[:2], z[:2, :2]], nonlinearity='{_kind}')",
+        f"torch.rnn_{_kind}(x, y[None], (z[:2], z[:2, :2].contiguous()), False, 1, 0.0, False, False, False)[0]",
+        _SEQUENCE,
+    )
 
 # Matrices taken apart
 
@@ -775,11 +833,19 @@ for _line in _LINES.split():
 # What has no counterpart, and what differs
 
 NOT_IN_PYTORCH: dict[str, str] = {
+    "convolution_weight": "the adjoint of `convolution` to its kernel; PyTorch has it inside its rule",
     "cofactor": "the derivative of `det`, which PyTorch has inside its rule",
     "eye_like": "a constant that the rules need",
+    "lecun_tanh": "`1.7159 * torch.tanh(2 * x / 3)`",
     "last_written": "the adjoint of `set_at` where a place is written twice, which PyTorch leaves open",
     "linear_recurrence": "PyTorch has no such scan on the CPU",
+    "max_pool_pick": "the derivative of `max_pool`; PyTorch has it inside its rule",
+    "max_pool_place": "the indices that PyTorch's pooling returns, of one axis",
+    "max_pool_spread": "the adjoint of `max_pool`; PyTorch has it inside its rule",
     "overlap_add": "the adjoint of `unfold`; PyTorch has it inside its rule",
+    "product_of_others": "the slope of `prod`; PyTorch has it inside its rule",
+    "running_product_adjoint": "the adjoint of `cumulative_prod`; PyTorch has it inside its rule",
+    "sum_pool_spread": "the adjoint of `sum_pool`; PyTorch has it inside its rule",
     "transfer": "moves between devices",
 }
 
@@ -800,6 +866,7 @@ DIFFERENCES = [
     Difference("sign", "nan*", V, "the sign of NaN is NaN, as in the array API standard; PyTorch's is 0"),
     Difference("relu", "nan*", G, "NaN is not above 0, so nothing passes; PyTorch passes it whole"),
     Difference("elu", "nan*", G, "the slope at NaN is NaN; PyTorch's is 1"),
+    Difference("hardtanh", "nan*", G, "NaN is not between the ends, so nothing passes; PyTorch passes it whole"),
     Difference("i1; i1e; iv; ive", "nan*", G, "the slope at NaN is NaN; PyTorch takes it for 0"),
     Difference(
         "maximum; minimum",
@@ -885,6 +952,15 @@ DIFFERENCES = [
         "PyTorch squares both, which overflows or vanishes",
     ),
     Difference("expm1", "-30", G, "PyTorch takes 1 + y for eˣ, with four digits left here"),
+    Difference("softsign", "800", G, "PyTorch's slope is a difference of two terms that are nearly equal"),
+    Difference("softsign", "inf*; -inf", G, "0, the limit; PyTorch has ∞/∞"),
+    Difference("gelu", "-30", VG, "PyTorch takes ½ (1 + erf), of which nothing is left here"),
+    Difference(
+        "binary_cross_entropy",
+        "0, *; 1, *; 1e-300, *",
+        G,
+        "in the target, the slope of the logarithms as they are bounded; PyTorch's are not. Its 10⁻¹² is a float32",
+    ),
     Difference("sigmoid", "30", G, "1 − y has three digits left, and either loses them another way"),
     Difference("softplus", "30", G, "PyTorch takes x itself from 20 on"),
     Difference("binary_cross_entropy_with_logits", "-40, 0", V, "PyTorch takes ln(1 + e⁻ˣ) without `log1p`"),

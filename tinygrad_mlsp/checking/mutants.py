@@ -512,13 +512,12 @@ def _surveyed(
 ) -> Iterator[Mutant]:
     subject = _Subject(f, inputs)
     for name, check in asked.items():
+        cause: Exception | None = None
         try:
             found = check(f, *inputs)
             why = f"it is not ok:\n{found}" if _discontent(found) else ""
         except Exception as problem:
             why, cause = f"{type(problem).__name__}: {problem}", problem
-        else:
-            cause = None
         if why:
             raise OptionError(f"mutants: {name!r} rejects the function as it is ({why})") from cause
     right: list[Any] = []

@@ -20,6 +20,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from ..backend import numpy_space, register
 from ..errors import DeviceError
 from ..op import registry
+from ..rules.convolution import places
 from ..rules.linear_algebra import explicit
 
 Shape = tuple[int, ...]
@@ -58,7 +59,7 @@ class ShapeArray:
             self._meter.made(self.nbytes)
 
     def __del__(self) -> None:
-        if self._meter is not None:
+        if self._meter is not None and math is not None:  # which a module is while the interpreter shuts down
             self._meter.live -= self.nbytes
 
     @property
@@ -451,7 +452,7 @@ def _fits(shape: Shape, target: Shape) -> None:
 
 
 @primitive(lambda y, g, *_, **__: g.size)
-def scatter(g: ShapeArray, index: Any, shape: Shape) -> ShapeArray:
+def scatter_at(g: ShapeArray, index: Any, shape: Shape) -> ShapeArray:
     _fits(g.shape, _indexed(shape, index)[0])
     return ShapeArray(shape, g.dtype)
 
@@ -481,6 +482,11 @@ def along_axis(indices: Any, shape: Shape, axis: int) -> tuple[Any, ...]:
     ])  # fmt: skip
 
 
+@primitive()
+def below(x: ShapeArray, top: Any) -> ShapeArray:
+    return x - top
+
+
 def _scan(x: ShapeArray, axis: int = -1, dtype: Any = None) -> ShapeArray:
     normalize_axis_index(axis, x.ndim)
     return ShapeArray(x.shape, x.dtype if dtype is None else dtype)
@@ -503,6 +509,16 @@ def accumulate(x: ShapeArray, name: str, axis: int) -> ShapeArray:
 @primitive(lambda y, a, *_: 2 * y.size)
 def linear_recurrence(a: ShapeArray, b: ShapeArray, axis: int, reverse: bool = False) -> ShapeArray:
     return ShapeArray(b.shape, np.result_type(_kind(a), _kind(b)))
+
+
+@primitive(lambda y, *_: 3 * y.size)
+def product_of_others(x: ShapeArray) -> ShapeArray:
+    return ShapeArray(x.shape, x.dtype)
+
+
+@primitive(lambda y, *_: 4 * y.size)
+def running_product_adjoint(x: ShapeArray, g: ShapeArray, axis: int) -> ShapeArray:
+    return ShapeArray(x.shape, np.result_type(_kind(x), _kind(g)))
 
 
 def _comparisons(y: Any, x: ShapeArray, axis: int = -1, descending: bool = False) -> int:
@@ -555,6 +571,68 @@ def unfold(x: ShapeArray, axis: int, size: int, step: int = 1) -> ShapeArray:
 @primitive(lambda y, windows, *_, **__: windows.size)
 def overlap_add(windows: ShapeArray, shape: Shape, axis: int, step: int = 1) -> ShapeArray:
     return ShapeArray(shape, windows.dtype)
+
+
+# Convolution and pooling. One step is a multiplication and an addition for each entry of the kernel, or one comparison.
+
+
+def _tap_work(u: ShapeArray, weight_shape: Shape) -> int:
+    return 2 * u.size * math.prod(weight_shape[1:])
+
+
+@primitive(lambda y, x, weight, bias, *_: _tap_work(y, weight.shape) + (0 if bias is None else y.size))
+def convolution(
+    x: ShapeArray, weight: ShapeArray, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> ShapeArray:
+    out = places(x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    return ShapeArray((x.shape[0], weight.shape[0], *out), np.result_type(_kind(x), _kind(weight)))
+
+
+@primitive(lambda y, u, weight, *_: _tap_work(u, weight.shape))
+def convolution_input(
+    u: ShapeArray, weight: ShapeArray, shape: Shape, stride: Any, padding: Any, dilation: Any, groups: int
+) -> ShapeArray:
+    channels = weight.shape[1] * groups if groups > 1 else weight.shape[1]
+    return ShapeArray((u.shape[0], channels, *shape), np.result_type(_kind(u), _kind(weight)))
+
+
+@primitive(lambda y, x, u, *_: _tap_work(u, y.shape))
+def convolution_weight(
+    x: ShapeArray, u: ShapeArray, kernel: Shape, stride: Any, padding: Any, dilation: Any, groups: int
+) -> ShapeArray:
+    channels = x.shape[1] // groups if groups > 1 else x.shape[1]
+    return ShapeArray((u.shape[1], channels, *kernel), np.result_type(_kind(x), _kind(u)))
+
+
+def _pooled(
+    x: ShapeArray, axis: int, size: int, stride: int, padding: tuple[int, int], dilation: int
+) -> ShapeArray:  # fmt: skip
+    (n,) = places((x.shape[axis],), (size,), (stride,), (padding,), (dilation,))
+    return ShapeArray((*x.shape[:axis], n, *x.shape[axis + 1 :]), x.dtype)
+
+
+for _name in ("max_pool", "sum_pool"):
+    primitive(lambda y, x, axis, size, *_: y.size * (size - 1))(_pooled, _name)  # type: ignore[call-arg]
+
+
+@primitive(lambda y, x, axis, size, *_: y.size * size)
+def max_pool_place(x: ShapeArray, axis: int, size: int, *settings: Any) -> ShapeArray:
+    return ShapeArray(_pooled(x, axis, size, *settings).shape, np.int64)
+
+
+@primitive(lambda y, u, x, top, axis, size, *_: 2 * top.size * size)
+def max_pool_spread(u: ShapeArray, x: ShapeArray, top: ShapeArray, *settings: Any) -> ShapeArray:
+    return ShapeArray(x.shape, u.dtype)
+
+
+@primitive(lambda y, u, x, top, axis, size, *_: 2 * top.size * size)
+def max_pool_pick(u: ShapeArray, x: ShapeArray, top: ShapeArray, *settings: Any) -> ShapeArray:
+    return ShapeArray(top.shape, u.dtype)
+
+
+@primitive(lambda y, u, length, axis, size, *_: u.size * size)
+def sum_pool_spread(u: ShapeArray, length: int, axis: int, *settings: Any) -> ShapeArray:
+    return ShapeArray((*u.shape[:axis], length, *u.shape[axis + 1 :]), u.dtype)
 
 
 @primitive()
@@ -644,7 +722,7 @@ def slogdet(x: ShapeArray) -> tuple[ShapeArray, ShapeArray]:
 
 
 @primitive(_cubic(9))
-def eigh(x: ShapeArray) -> tuple[ShapeArray, ShapeArray]:
+def eigh(x: ShapeArray, apart: bool = False) -> tuple[ShapeArray, ShapeArray]:
     batch, n, _ = _plane("eigh", x)
     return ShapeArray((*batch, n), _real(x)), ShapeArray((*batch, n, n), _inexact(x))
 
@@ -655,8 +733,8 @@ def eigvalsh(x: ShapeArray) -> ShapeArray:
     return ShapeArray((*batch, n), _real(x))
 
 
-@primitive(lambda y, x, full_matrices=True, compute_uv=True: _cubic(22 if compute_uv else 8 / 3)(y, x))
-def svd(x: ShapeArray, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+@primitive(lambda y, x, full_matrices=True, compute_uv=True, apart=False: _cubic(22 if compute_uv else 8 / 3)(y, x))
+def svd(x: ShapeArray, full_matrices: bool = True, compute_uv: bool = True, apart: bool = False) -> Any:
     batch, n, m = _plane("svd", x, square=False)
     k = min(n, m)
     s = ShapeArray((*batch, k), _real(x))

@@ -54,6 +54,7 @@ _INSTEAD: dict[str, Callable[..., Any]] = {  # written as what they compute, mor
     "floor_divide": lambda a, b: space.floor(a / b),
     "xlogy": lambda x, a: x * space.log(a),
     "xlog1py": lambda x, a: x * space.log(1 + a),
+    "below": lambda x, top: x - top,
     "i0e": lambda x: space.exp(-space.abs(x)) * space.i0(x),
     "i1e": lambda x: space.exp(-space.abs(x)) * space.i1(x),
 }
@@ -63,7 +64,7 @@ _NAMED = {  # numbers that a rule makes of others before any array is there
 }  # fmt: skip
 _STRUCTURAL = {  # where axes of length one matter
     "reshape", "expand_dims", "squeeze", "astype", "permute_dims", "flip", "concat", "stack", "split", "pad", "take",
-    "scatter",
+    "scatter_at",
 }  # fmt: skip
 _PRODUCTS, _SUMS = ("multiply", "divide", "over"), ("add", "subtract", "negative")
 _MATRICES = ("matmul", "matrix_transpose", "inv")
@@ -346,6 +347,56 @@ class Writer:
     def write_getitem(self, x: Symbol, a: Any, index: Any) -> Text:
         parts = ", ".join(self.index(i) for i in (index if isinstance(index, tuple) else (index,)))
         return f"{self.show(a, _ATOM, strip=False)}[{parts}]", _ATOM
+
+    def write_convolution(
+        self, x: Symbol, a: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+    ) -> Text:
+        given = self.settings({}, stride, padding, dilation, groups)
+        if given:
+            text = self.called("convolution", (a, w), given), _ATOM
+        else:
+            star = self.pick(" ⋆ ", r" \star ")
+            text = self.show(a, _POWER) + star + self.show(w, _POWER), _PRODUCT
+        return text if bias is None else (f"{self.held(text, _BIG)} + {self.show(bias, _BIG)}", _SUM)
+
+    def write_convolution_input(
+        self, x: Symbol, u: Any, w: Any, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
+    ) -> Text:
+        given = self.settings({"shape": tuple(shape)}, stride, padding, dilation, groups)
+        return self.called("convolution_input", (u, w), given), _ATOM
+
+    def write_convolution_weight(
+        self, x: Symbol, a: Any, u: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int
+    ) -> Text:
+        given = self.settings({"kernel": tuple(kernel)}, stride, padding, dilation, groups)
+        return self.called("convolution_weight", (a, u), given), _ATOM
+
+    def write_max_pool(self, x: Symbol, *args: Any) -> Text:
+        return self.pooled(x.name, args, 1), _ATOM
+
+    def write_max_pool_spread(self, x: Symbol, *args: Any) -> Text:
+        return self.pooled(x.name, args, 3), _ATOM
+
+    write_sum_pool = write_max_pool_place = write_max_pool
+    write_max_pool_pick = write_max_pool_spread
+
+    def write_sum_pool_spread(self, x: Symbol, u: Any, length: int, *args: Any) -> Text:
+        return self.pooled(x.name, (u, *args), 1, {"length": length}), _ATOM
+
+    def pooled(self, name: str, args: Sequence[Any], arrays: int, first: dict[str, Any] | None = None) -> str:
+        axis, size, stride, padding, dilation = args[arrays:]
+        given = {**(first or {}), "axis": axis, "size": size, **({} if stride == size else {"stride": stride})}
+        return self.called(name, args[:arrays], self.settings(given, 1, (padding,), dilation, 1))
+
+    def settings(self, given: dict[str, Any], stride: Any, padding: Any, dilation: Any, groups: int) -> dict[str, Any]:
+        """What of a convolution's settings is not as usual."""
+        for name, value, usual in (
+            ("stride", stride, (1,)), ("padding", padding, ((0, 0),)), ("dilation", dilation, (1,)),
+        ):  # fmt: skip
+            values = value if isinstance(value, tuple) else (value,)
+            if any(v != usual[0] for v in values):
+                given = {**given, name: values[0] if len(values) == 1 else values}
+        return {**given, "groups": groups} if groups != 1 else given
 
     def write_take_along_axis(self, x: Symbol, a: Any, indices: Any, axis: int = -1) -> Text:
         return f"{self.show(a, _ATOM)}[{self.show(indices)}]", _ATOM

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
-from ..errors import IndexingError
+from ..errors import DTypeError, IndexingError
 from ..tensor import Tensor, current_tracer
-from .module import Module
+from .module import Module, Parameter
 
 
 class _Ordered(Module):
@@ -49,6 +49,21 @@ class _Ordered(Module):
     def __setitem__(self, index: int, module: Module) -> None:
         self.register_module(self._name(index), module)
 
+    def __delitem__(self, index: int | slice) -> None:
+        kept = self._list()
+        del kept[index]
+        for name in [name for name, value in vars(self).items() if isinstance(value, Module)]:
+            delattr(self, name)
+        self._add(kept)
+
+    def insert(self, index: int, module: Module) -> Any:
+        """Puts a module before the one at `index`; those after it move up by one."""
+        kept = self._list()
+        kept.insert(index, module)
+        del self[:]
+        self._add(kept)
+        return self
+
     def _name(self, index: Any) -> str:
         names = [name for name, value in vars(self).items() if isinstance(value, Module)]
         try:
@@ -82,3 +97,138 @@ class ModuleList(_Ordered):
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         self._add(modules)
+
+
+class _Named(Module):
+    """What is held under names of one's own: a dictionary of `kind`, in the order in which it was filled."""
+
+    kind: type = Module
+
+    def __init__(self, entries: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
+        self.update(entries or {})
+
+    def _dict(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, self.kind)}
+
+    def update(self, entries: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+        """Adds entries, or puts others in their places."""
+        for name, value in entries.items() if isinstance(entries, Mapping) else entries:
+            self[name] = value
+
+    def keys(self) -> list[str]:
+        return list(self._dict())
+
+    def values(self) -> list[Any]:
+        return list(self._dict().values())
+
+    def items(self) -> list[tuple[str, Any]]:
+        return list(self._dict().items())
+
+    def pop(self, key: str) -> Any:
+        """Takes an entry out."""
+        value = self[key]
+        del self[key]
+        return value
+
+    def clear(self) -> None:
+        for key in self.keys():
+            del self[key]
+
+    def __len__(self) -> int:
+        return len(self._dict())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._dict())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._dict()
+
+    def __getitem__(self, key: str) -> Any:
+        entries = self._dict()
+        if key not in entries:
+            raise IndexingError(f"{type(self).__name__}: no entry {key!r}, there are {', '.join(entries) or 'none'}")
+        return entries[key]
+
+    def __delitem__(self, key: str) -> None:
+        self[key]  # so that what is not there is told of
+        delattr(self, key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise NotImplementedError
+
+
+class ModuleDict(_Named):
+    """A dictionary of modules that are registered; it has no forward of its own."""
+
+    def __setitem__(self, key: str, module: Module) -> None:
+        self.register_module(key, module)
+
+
+class ParameterDict(_Named):
+    """A dictionary of parameters that are registered. A Tensor, or numbers, that are put in become a Parameter."""
+
+    kind = Parameter
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.register_parameter(key, _parameter(value))
+
+    def _lines(self) -> list[str]:
+        return _facts(self.items())
+
+
+class ParameterList(Module):
+    """A list of parameters that are registered. A Tensor, or numbers, that are put in become a Parameter."""
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        self.extend(values)
+
+    def _list(self) -> list[Parameter]:
+        return [p for p in vars(self).values() if isinstance(p, Parameter)]
+
+    def append(self, value: Any) -> ParameterList:
+        self.register_parameter(str(len(self)), _parameter(value))
+        return self
+
+    def extend(self, values: Iterable[Any]) -> ParameterList:
+        for value in values:
+            self.append(value)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._list())
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter(self._list())
+
+    @overload
+    def __getitem__(self, index: int) -> Parameter: ...
+    @overload
+    def __getitem__(self, index: slice) -> ParameterList: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return ParameterList(self._list()[index])
+        return self._list()[self._at(index)]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        self.register_parameter(str(self._at(index)), _parameter(value))
+
+    def _at(self, index: int) -> int:
+        try:
+            return range(len(self))[operator.index(index)]
+        except IndexError:
+            raise IndexingError(f"ParameterList: no parameter {index}, there are {len(self)}") from None
+
+    def _lines(self) -> list[str]:
+        return _facts((str(i), p) for i, p in enumerate(self))
+
+
+def _parameter(value: Any) -> Parameter:
+    if isinstance(value, Parameter):
+        return value
+    if isinstance(value, Tensor) and not value.is_leaf:
+        raise DTypeError("a computed tensor is no parameter: its graph would be lost; detach() it")
+    return Parameter(value)
+
+
+def _facts(entries: Iterable[tuple[str, Parameter]]) -> list[str]:
+    return [f"({name}): Parameter of shape {list(p.shape)}, {p.dtype}" for name, p in entries]

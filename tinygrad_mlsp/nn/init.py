@@ -2,7 +2,8 @@
 
 A layer y = W x with independent weights of variance v multiplies the variance of the signal by fan_in · v on the way
 forward, and that of the gradient by fan_out · v on the way back (times the activation's mean squared slope). Each
-rule below sets v so that these factors stay near 1.
+rule below sets v so that these factors stay near 1. The lectures' first rules are `normal_`, N(0, 1), with which a
+layer's signal has the variance n, and `scaled_normal_`, N(0, 1/√n).
 
 `fan_in` and `fan_out` are a weight's second and first dimension (times the size of the kernel, if it has one).
 Without `generator`, the numbers come from the default one (see `manual_seed`).
@@ -11,13 +12,17 @@ Without `generator`, the numbers come from the default one (see `manual_seed`).
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from ..backend import space_for
 from ..errors import OptionError, ShapeError
 from ..random import Generator, default_generator
-from ..tensor import Tensor
+from ..tensor import Tensor, no_grad, wrap
+
+if TYPE_CHECKING:
+    from .module import Module
 
 T = TypeVar("T", bound=Tensor)
 
@@ -90,6 +95,18 @@ def xavier_normal_(tensor: T, gain: float = 1.0, generator: Generator | None = N
     return normal_(tensor, 0.0, gain * math.sqrt(2 / max(1, sum(fans(tensor)))), generator)
 
 
+def xavier_for_(tensor: T, activation: str = "tanh", generator: Generator | None = None) -> T:
+    """U(−a, a) with a = k √(6/(fan_in + fan_out)): k = 1 for tanh, k = 4 for the sigmoid
+
+    The sigmoid is ½ + ½ tanh(x/2), its slope a quarter of tanh's, so it wants weights four times as large for the same
+    signal. (A lecture slide has the factor 4 at tanh and 1 at the sigmoid; the paper's rule is for tanh.)
+    Source: Glorot and Bengio, 2010, equation 16.
+    """
+    if activation not in ("tanh", "sigmoid"):
+        raise OptionError(f"xavier_for_: activation is 'tanh' or 'sigmoid', not {activation!r}; see kaiming_* for ReLU")
+    return xavier_uniform_(tensor, 4.0 if activation == "sigmoid" else 1.0, generator)
+
+
 def kaiming_uniform_(
     tensor: T,
     a: float = 0.0,
@@ -131,6 +148,128 @@ def orthogonal_(tensor: T, gain: float = 1.0, generator: Generator | None = None
     q, r = np.linalg.qr(drawn)
     q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)  # makes the decomposition unique, and q uniformly distributed
     return tensor.copy_(gain * (q if rows >= columns else q.T).reshape(tensor.shape))  # type: ignore[return-value]
+
+
+def trunc_normal_(
+    tensor: T, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator | None = None
+) -> T:
+    """N(mean, std²) within [a, b]: x = mean + std Φ⁻¹(u), with u uniform between Φ at the ends"""
+    if not (std > 0 and a < b):
+        raise OptionError(f"trunc_normal_: std must be positive and a < b; got std={std}, a={a}, b={b}")
+    low, high = (0.5 * math.erfc(-(end - mean) / (std * math.sqrt(2))) for end in (a, b))
+    u = (generator or default_generator()).uniform(tensor.shape, low, high, np.float64)
+    x = space_for("cpu")[0].erfinv(2 * u - 1) * (std * math.sqrt(2)) + mean
+    return tensor.copy_(np.clip(x, a, b))  # type: ignore[return-value]
+
+
+def sparse_(tensor: T, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> T:
+    """N(0, std²) but for a fraction `sparsity` of each column, which is 0
+
+    Source: Martens, "Deep learning via Hessian-free optimization", 2010.
+    """
+    if tensor.ndim != 2:
+        raise ShapeError(f"sparse_: wants a matrix, got shape {list(tensor.shape)}")
+    if not 0 <= sparsity <= 1:
+        raise OptionError(f"sparse_: sparsity must be from 0 to 1, got {sparsity!r}")
+    generator = generator or default_generator()
+    rows, columns = tensor.shape
+    drawn = generator.normal((rows, columns), 0.0, std, np.float64)
+    for column in range(columns):
+        drawn[generator.permutation(rows)[: math.ceil(sparsity * rows)], column] = 0.0
+    return tensor.copy_(drawn)  # type: ignore[return-value]
+
+
+def eye_(tensor: T, gain: float = 1.0) -> T:
+    """The identity, times the gain; for the weights of a recurrence, whose state it keeps
+
+    Source: Le, Jaitly and Hinton, "A simple way to initialize recurrent networks of rectified linear units", 2015.
+    """
+    if tensor.ndim != 2:
+        raise ShapeError(f"eye_: wants a matrix, got shape {list(tensor.shape)}")
+    return tensor.copy_(gain * np.eye(tensor.shape[0], tensor.shape[1]))  # type: ignore[return-value]
+
+
+def dirac_(tensor: T, groups: int = 1) -> T:
+    """A convolution that hands its input on: 1 at the kernel's middle from channel i to channel i, else 0
+
+    Shapes: weight [out, in/groups, …kernel].
+    """
+    if tensor.ndim not in (3, 4, 5) or tensor.shape[0] % groups:
+        raise ShapeError(
+            f"dirac_: wants a convolution's weight, three to five dimensions, the first in {groups} groups; got "
+            f"{list(tensor.shape)}"
+        )
+    weight, of_group = np.zeros(tensor.shape), tensor.shape[0] // groups
+    middle = tuple(n // 2 for n in tensor.shape[2:])
+    for g in range(groups):
+        for i in range(min(of_group, tensor.shape[1])):
+            weight[(g * of_group + i, i, *middle)] = 1.0
+    return tensor.copy_(weight)  # type: ignore[return-value]
+
+
+def identity_rnn_(module: Module, gain: float = 1.0, std: float = 0.001, generator: Generator | None = None) -> Module:
+    """W_hh = gain · 1, W_ih from N(0, std²), b = 0: with ReLU, a net that remembers its state unless taught otherwise
+
+    For an RNN or RNNCell, all its layers and directions.
+    Source: Le, Jaitly and Hinton, 2015 (IRNN).
+    """
+    for name, parameter in module.named_parameters():
+        if "weight_hh" in name:
+            eye_(parameter, gain)
+        elif "weight_ih" in name:
+            normal_(parameter, 0.0, std, generator)
+        elif "bias" in name:
+            zeros_(parameter)
+    return module
+
+
+def lsuv_(
+    model: Module, data: Any, tolerance: float = 0.01, max_iterations: int = 10, generator: Generator | None = None
+) -> dict[str, float]:
+    """Orthonormal weights, then layer by layer W ← W/√Var(y), until the layer's output y has the variance 1 on a batch
+
+    A layer is a module with a `weight` of two dimensions or more that the batch passes through. Biases become 0.
+    Returns each layer's variance at the end, in the order in which the batch passes.
+
+    Source: Mishkin and Matas, "All you need is a good init", 2016, algorithm 1.
+    """
+    layers: list[tuple[str, Any]] = []
+    outputs: dict[Any, Tensor] = {}
+    names: dict[Any, str] = {m: n for n, m in model.named_modules()}
+    chosen = [m for m in names if isinstance(vars(m).get("weight"), Tensor) and m.weight.ndim >= 2]
+
+    def note(module: Module, arguments: Any, output: Any) -> None:
+        if module not in outputs:
+            layers.append((names[module], module))
+        outputs[module] = output
+
+    def variance(layer: Any) -> float:
+        with no_grad():
+            model(data)
+        found = outputs[layer]._array.astype(np.float64)
+        return float(found.var())
+
+    hooks = [layer.register_forward_hook(note) for layer in chosen]
+    try:
+        for layer in chosen:
+            orthogonal_(layer.weight, generator=generator)
+            if isinstance(vars(layer).get("bias"), Tensor):
+                zeros_(layer.bias)
+        with no_grad():
+            model(data)
+        reached = {}
+        for name, layer in list(layers):
+            v = variance(layer)
+            for _ in range(max_iterations):
+                if abs(v - 1) < tolerance or not v > 0 or not math.isfinite(v):
+                    break
+                layer.weight.copy_(wrap(layer.weight._array / math.sqrt(v), None))
+                v = variance(layer)
+            reached[name] = v
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return reached
 
 
 def constant_(tensor: T, val: float) -> T:

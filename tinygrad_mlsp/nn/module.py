@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
@@ -11,7 +12,8 @@ import numpy as np
 
 from ..backend import space_for, to_device
 from ..errors import DTypeError, OptionError, ShapeError
-from ..tensor import Tensor, current_tracer
+from ..tensor import Hook, Tensor, current_tracer
+from .hooks import Hooked
 
 
 class Parameter(Tensor):
@@ -102,40 +104,51 @@ class Module:
     def children(self) -> Iterator[Module]:
         return (module for _, module in self.named_children())
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all inside it, each once, parents first, with dotted names."""
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """This module and all inside it, each once, parents first, with dotted names; with remove_duplicate=False
+        once a name."""
         seen = set()
-        stack: list[tuple[str, Module]] = [(prefix, self)]
+        stack: list[tuple[str, Module, tuple[Module, ...]]] = [(prefix, self, ())]
         while stack:
-            name, module = stack.pop()
-            if id(module) not in seen:
-                seen.add(id(module))
-                yield name, module
-                inside = [(f"{name}.{n}" if name else n, m) for n, m in vars(module).items() if isinstance(m, Module)]
-                stack.extend(reversed(inside))
+            name, module, above = stack.pop()
+            if not remove_duplicate:
+                self._refuse_inside(module, above, name)
+            elif id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield name, module
+            path = f"{name}." if name else ""
+            above = (*above, module)
+            inside = [(path + n, m, above) for n, m in vars(module).items() if isinstance(m, Module)]
+            stack.extend(reversed(inside))
 
     def modules(self) -> Iterator[Module]:
         return (module for _, module in self.named_modules())
 
     def _named(
-        self, prefix: str, recurse: bool, own: Callable[[Module], Iterator[tuple[str, Any]]]
+        self, prefix: str, recurse: bool, own: Callable[[Module], Iterator[tuple[str, Any]]], once: bool
     ) -> Iterator[tuple[str, Any]]:
         seen = set()
-        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+        for path, module in self.named_modules(prefix, once) if recurse else [(prefix, self)]:
             for name, value in own(module):
-                if id(value) not in seen:
+                if not once or id(value) not in seen:
                     seen.add(id(value))
                     yield f"{path}.{name}" if path else name, value
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter once, with its dotted name; a shared one under its first name."""
-        return self._named(prefix, recurse, _own_parameters)
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter once, with its dotted name; a shared one under its first name (under all its names with
+        remove_duplicate=False)."""
+        return self._named(prefix, recurse, _own_parameters, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        return self._named(prefix, recurse, _own_buffers)
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        return self._named(prefix, recurse, _own_buffers, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
@@ -154,12 +167,57 @@ class Module:
             raise OptionError(f"{type(self).__name__} has no parameter {target!r}")
         return parameter
 
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer of that dotted name."""
+        buffer = dict(self.named_buffers(remove_duplicate=False)).get(target)
+        if buffer is None:
+            raise OptionError(f"{type(self).__name__} has no buffer {target!r}")
+        return buffer
+
+    # Hooks: while there are none, a module is called as if hooks did not exist
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> Hook:
+        """Calls `hook(module, args)` before every forward; what it returns, if not None, is used in place of args.
+
+        With `with_kwargs` it is `hook(module, args, kwargs)`, which returns None or a new pair of them.
+        Returns a handle: call it, or its `remove()`, to remove the hook.
+        """
+        return Hooked.of(self).add("before", hook, prepend, with_kwargs)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> Hook:
+        """Calls `hook(module, args, output)` after every forward; what it returns, if not None, is the output.
+
+        With `with_kwargs` it is `hook(module, args, kwargs, output)`. Returns a handle, as above.
+        """
+        return Hooked.of(self).add("after", hook, prepend, with_kwargs)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> Hook:
+        """Calls `hook(module, grad_input, grad_output)` when the gradient has passed the module; what it returns, if
+        not None, goes on in place of grad_input.
+
+        Both are tuples, an entry a positional argument and an output: None for what is no Tensor, wants no gradient
+        or got none. The module may not be given Tensors inside lists. Returns a handle, as above.
+        """
+        return Hooked.of(self).add("backward", hook, prepend)
+
     # Modes and moves
 
     def apply(self, function: Callable[[Module], Any]) -> Module:
-        """Calls the function with every module, this one last."""
-        for module in reversed(list(self.modules())):
-            function(module)
+        """Calls the function with every module once, children before their parents, this one last."""
+        done: set[int] = set()
+        stack: list[tuple[Module, bool]] = [(self, False)]
+        while stack:
+            module, inside_done = stack.pop()
+            if inside_done:
+                function(module)
+            elif id(module) not in done:
+                done.add(id(module))
+                stack.append((module, True))
+                stack.extend((child, False) for child in reversed(list(module.children())))
         return self
 
     def train(self, mode: bool = True) -> Module:
@@ -199,6 +257,14 @@ class Module:
                 tensor.grad = _moved(gradient._array, device, dtype)
         return self
 
+    def cuda(self, device: int = 0) -> Module:
+        """Moves everything to a GPU."""
+        return self.to(f"cuda:{device}")
+
+    def cpu(self) -> Module:
+        """Moves everything to the CPU."""
+        return self.to("cpu")
+
     def float(self) -> Module:
         return self.to(dtype=np.float32)
 
@@ -207,18 +273,16 @@ class Module:
 
     # State
 
+    def _refuse_inside(self, module: Module, above: tuple[Module, ...], path: str) -> None:
+        if any(module is m for m in above):
+            raise OptionError(f"{type(self).__name__}: the module {path!r} is inside itself")
+
     def _entries(self) -> dict[str, Tensor]:
         """Parameters and saved buffers by dotted name, under every name that they have."""
         entries: dict[str, Tensor] = {}
-        stack: list[tuple[str, Module, tuple[Module, ...]]] = [("", self, ())]
-        while stack:
-            path, module, above = stack.pop()
-            if any(module is m for m in above):
-                raise OptionError(f"{type(self).__name__}: the module {path[:-1]!r} is inside itself")
+        for path, module in self.named_modules(remove_duplicate=False):
             for name, value in [*_own_parameters(module), *_own_buffers(module, saved=True)]:
-                entries[path + name] = value
-            inside = [(f"{path}{n}.", m, (*above, module)) for n, m in vars(module).items() if isinstance(m, Module)]
-            stack.extend(reversed(inside))
+                entries[f"{path}.{name}" if path else name] = value
         return entries
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -261,19 +325,30 @@ class Module:
             entries[name].copy_(value)
         return LoadedKeys(missing, unexpected)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Module:
+        """A copy of everything inside. What is shared stays shared; a computed Tensor that was kept as an attribute
+        is copied without its graph."""
+        new = type(self).__new__(type(self))
+        memo[id(self)] = new
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor) and not value.is_leaf and id(value) not in memo:
+                memo[id(value)] = copy.deepcopy(value.detach())
+            new.__dict__[name] = copy.deepcopy(value, memo)
+        return new
+
     # Display
 
     def extra_repr(self) -> str:
         """What stands in the parentheses of the repr."""
         return ""
 
+    def _lines(self) -> list[str]:
+        """What stands under the name in the repr, an entry a line."""
+        return [f"({name}): {child!r}" for name, child in vars(self).items() if isinstance(child, Module)]
+
     def __repr__(self) -> str:
         own = self.extra_repr()
-        lines = [
-            f"({name}): " + repr(child).replace("\n", "\n  ")
-            for name, child in vars(self).items()
-            if isinstance(child, Module)
-        ]
+        lines = [line.replace("\n", "\n  ") for line in self._lines()]
         if not lines:
             return f"{type(self).__name__}({own})"
         return "\n  ".join([f"{type(self).__name__}(", *([own] if own else []), *lines]) + "\n)"

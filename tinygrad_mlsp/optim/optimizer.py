@@ -21,6 +21,7 @@ from ..tensor import Tensor, enable_grad, wrap
 
 BLOCK = 1 << 17  # entries: on a CPU, a block and its state stay in the cache from one operation to the next
 LARGE = 1 << 15  # entries: from here on, a gradient is used where it is; smaller ones are gathered into a block
+SCHEDULED = ("initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum")  # what schedules note in a group
 
 
 class Block:
@@ -171,6 +172,7 @@ class Optimizer:
     """
 
     saved: tuple[str, ...] = ()  # names of the buffers in the state
+    counted: tuple[str, ...] = ("step", "scale")  # and of what else is in it
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -232,6 +234,26 @@ class Optimizer:
                     f"{type(self).__name__}: {name} must be a finite number of 0 or more, got {options[name]!r}"
                 )
 
+    def _check_betas(self, options: Mapping[str, Any]) -> None:
+        try:
+            beta1, beta2 = options["betas"]
+            right = 0 <= beta1 < 1 and 0 <= beta2 < 1
+        except (TypeError, ValueError):
+            right = False
+        if not right:
+            raise OptionError(
+                f"{type(self).__name__}: betas are two numbers from 0 to below 1, got {options['betas']!r}"
+            )
+
+    def _gradient(self, arena: Arena, block: Block, g: Any, options: dict[str, Any], decay: bool = True) -> Any:
+        """−g with maximize, and g + λ p with weight_decay λ (unless that is taken apart from the gradient)."""
+        if options["maximize"]:
+            g = arena.xp.negative(g, arena.own(g))
+        if decay and options.get("weight_decay"):
+            t = arena.xp.multiply(arena.values[block.span], options["weight_decay"], arena.spare(g))
+            g = arena.xp.add(g, t, arena.own(g))
+        return g
+
     def _update(self, arena: Arena, block: Block, g: Any, options: dict[str, Any]) -> None:
         """Updates one block. `g` may be a view of a parameter's gradient; what changes it goes into `arena.own(g)`."""
         raise NotImplementedError
@@ -270,9 +292,10 @@ class Optimizer:
         """Forgets the gradients of all parameters (or, with set_to_none=False, makes them 0)."""
         for group in self.param_groups:
             for parameter in group["params"]:
-                if parameter._node is not None and parameter._node.watch.grad is not None:
+                watch = None if parameter._node is None else parameter._node.watch
+                if watch is not None and watch.grad is not None:
                     array = parameter._array
-                    parameter._node.watch.grad = None if set_to_none else space_of(array).zeros_like(array)
+                    watch.grad = None if set_to_none else space_of(array).zeros_like(array)
 
     # State
 
@@ -281,11 +304,18 @@ class Optimizer:
         for i, (parameter, (steps, scale)) in enumerate(zip(arena.parameters, arena.progress(), strict=True)):
             entry = {name: wrap(arena.part(buffer, i), None) for name, buffer in arena.state.items()}
             if scale is not None:
-                entry["scale"] = scale
+                entry.update(self._scale_entry(scale))
             yield parameter, {"step": steps, **entry} if steps else {}
 
+    def _scale_entry(self, scale: Any) -> dict[str, Any]:
+        """How what a block keeps besides its buffers is saved, and (below) read again."""
+        return {"scale": scale}
+
+    def _scale_from(self, entry: Mapping[str, Any]) -> Any:
+        return tuple(map(float, entry["scale"])) if "scale" in entry else None
+
     def _restore(self, arena: Arena, entries: list[Mapping[str, Any]]) -> None:
-        scales = [tuple(map(float, entry["scale"])) if "scale" in entry else None for entry in entries]
+        scales = [self._scale_from(entry) for entry in entries]
         steps = [int(entry.get("step", bool(entry))) for entry in entries]  # PyTorch's SGD counts none
         arena.set_progress(list(zip(steps, scales, strict=True)))
         arena.state = {}
@@ -355,7 +385,7 @@ class Optimizer:
             for p, number in zip(group["params"], saved["params"], strict=True):
                 entries[id(p)] = entry = state.get(number, {})
                 for key, value in entry.items():
-                    if key not in ("step", "scale", *self.saved):
+                    if key not in (*self.counted, *self.saved):
                         raise OptionError(
                             f"{name}.load_state_dict: has no state {key!r}, only {', '.join(self.saved) or 'none'}"
                         )
@@ -363,7 +393,7 @@ class Optimizer:
                         raise ShapeError(f"{name}.load_state_dict: {key} of parameter {number} has shape "
                                          f"{list(value.shape)}, the parameter {list(p.shape)}")  # fmt: skip
         for i, (group, saved) in enumerate(zip(self.param_groups, groups, strict=True)):
-            group.update({k: v for k, v in saved.items() if k in self.defaults})
+            group.update({k: v for k, v in saved.items() if k in self.defaults or k in SCHEDULED})
             if any([arena.moved() for arena in self._arenas[i]]):
                 self._rebuild(i)
             for arena in self._arenas[i]:

@@ -14,7 +14,13 @@ class SGD(Optimizer):
 
     Nesterov: p ← p − lr (g + momentum · b). With weight_decay λ, g stands for g + λ p; with maximize, for −g.
 
-    Source: Polyak, 1964; Sutskever et al., "On the importance of initialization and momentum", 2013.
+    With nesterov, p is the point looked ahead to, w − lr momentum b, at which the lectures' forms take their gradient.
+
+    Source: Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; Nesterov, "A method of
+    solving a convex programming problem with convergence rate O(1/k²)", 1983; Sutskever et al., "On the importance of
+    initialization and momentum in deep learning", 2013. Lectures 000 (Momentum; Nesterov accelerated gradient), 003
+    (Mini-batch, Momentum) and 004 (Momentum Learning; W_extend, the form that agrees with 000's; its Nesterov scheme,
+    which moves first and then takes the gradient there, is plain momentum).
     """
 
     saved = ("momentum_buffer",)
@@ -35,11 +41,7 @@ class SGD(Optimizer):
     def _update(self, arena: Arena, block: Block, g: Any, options: dict[str, Any]) -> None:
         xp, p, t = arena.xp, arena.values[block.span], arena.spare(g)
         momentum, kept = options["momentum"], 1 - options["dampening"] if block.steps > 1 else 1.0
-        if options["maximize"]:
-            g = xp.negative(g, arena.own(g))
-        if options["weight_decay"]:
-            xp.multiply(p, options["weight_decay"], t)
-            g = xp.add(g, t, arena.own(g))
+        g = self._gradient(arena, block, g, options)
         if momentum:
             b = arena.buffer("momentum_buffer")[block.span]
             xp.multiply(b, momentum, b)

@@ -1,11 +1,12 @@
 """The calculus, a chapter a file. A rule knows only `xp`: what it computes with decides what it yields.
 
 Reading order: arithmetic, elementwise, special, reductions, scans, shape, indexing, sorting, linear_algebra,
-decompositions, fourier, normalization, recurrent, losses.
+decompositions, fourier, convolution, normalization, recurrent, losses.
 """
 
 from . import (
     arithmetic,
+    convolution,
     decompositions,
     elementwise,
     fourier,
@@ -22,6 +23,6 @@ from . import (
 )  # fmt: skip
 
 __all__ = [
-    "arithmetic", "decompositions", "elementwise", "fourier", "indexing", "linear_algebra", "losses", "normalization",
-    "recurrent", "reductions", "scans", "shape", "sorting", "special",
+    "arithmetic", "convolution", "decompositions", "elementwise", "fourier", "indexing", "linear_algebra", "losses",
+    "normalization", "recurrent", "reductions", "scans", "shape", "sorting", "special",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ only the signs are to choose; these are fixed: the largest entry is positive.
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 from ..op import constant, general
@@ -263,36 +264,39 @@ cholesky.adjoints(x=_cholesky_back).tangents(x=_cholesky_forth).on_failure(squar
 
 
 @general
-def eigh(xp, x) -> tuple:
+def eigh(xp, x, *, apart=False) -> tuple:
     """w, q: ½(x + xᴴ) q = q diag(w), w rising, q unitary     x: [..., n, n]   w: [..., n]
 
     x̄ = ½(k + kᴴ), k = q (diag(w̄) + f ∘ qᴴ q̄) qᴴ with fᵢⱼ = 1/(wⱼ − wᵢ), and 0 where they are equal. The Hermitian part
     of x is what counts. The phase of a column of q is arbitrary: only what does not depend on it has a gradient.
+    With `apart` equal eigenvalues are refused: f is NaN between them.
     """
     return xp.eigh(hermitian(xp, x))
 
 
-def _gaps(xp, w):
-    """1/(wⱼ − wᵢ), and 0 where they are equal."""
-    return inverse(xp, row(xp, w) - column(xp, w), _wide(xp, rounding(xp, w)))
+def _gaps(xp, w, apart):
+    """1/(wⱼ − wᵢ), and 0 where they are equal; NaN for two of those that have to be apart."""
+    gap, small = row(xp, w) - column(xp, w), _wide(xp, rounding(xp, w))
+    found = inverse(xp, gap, small)
+    return xp.where((xp.abs(gap) <= small) & (xp.eye_like(w, w.shape[-1]) == 0), nan, found) if apart else found
 
 
 def _wide(xp, small):
     return column(xp, small) if hasattr(small, "shape") else small
 
 
-def _eigh_back(xp, g, y):
+def _eigh_back(xp, g, y, apart):
     (gw, gq), (w, q) = g, y
     total = 0 if gw is None else q * row(xp, gw)
     if gq is not None:
-        total = total + xp.matmul(q, _gaps(xp, w) * xp.matmul(adjoint(xp, q), conjugate(xp, gq)))
+        total = total + xp.matmul(q, _gaps(xp, w, apart) * xp.matmul(adjoint(xp, q), conjugate(xp, gq)))
     return conjugate(xp, hermitian(xp, xp.matmul(total, adjoint(xp, q))))
 
 
-def _eigh_forth(xp, t, y):
+def _eigh_forth(xp, t, y, apart):
     w, q = y
     t = product(xp, adjoint(xp, q), hermitian(xp, t), q)
-    return xp.real(diagonal_of(xp, t)), xp.matmul(q, _gaps(xp, w) * t)
+    return xp.real(diagonal_of(xp, t)), xp.matmul(q, _gaps(xp, w, apart) * t)
 
 
 eigh.adjoints(x=_eigh_back).tangents(x=_eigh_forth).on_failure(square)
@@ -306,41 +310,45 @@ eigh.at_kink(
 def eigvalsh(xp, x):
     """w = the eigenvalues of ½(x + xᴴ), rising     x: [..., n, n]   w: [..., n]     x̄ = q diag(w̄) qᴴ
 
-    Equal eigenvalues: right for a function that is symmetric in them, such as their sum; the second derivative leaves
-    out the terms between them.
+    Equal eigenvalues: right for a function that is symmetric in them, such as their sum. The second derivative is
+    NaN there: it would want that of the function first.
     """
     return xp.eigvalsh(hermitian(xp, x))
 
 
 def _eigvalsh_back(xp, g, x):
-    _, q = xp.eigh(hermitian(xp, x))
+    _, q = xp.eigh(hermitian(xp, x), apart=True)
     return conjugate(xp, hermitian(xp, xp.matmul(q * row(xp, g), adjoint(xp, q))))
 
 
 def _eigvalsh_forth(xp, t, x):
-    _, q = xp.eigh(hermitian(xp, x))
+    _, q = xp.eigh(hermitian(xp, x), apart=True)
     return xp.real(diagonal_of(xp, product(xp, adjoint(xp, q), hermitian(xp, t), q)))
 
 
 eigvalsh.adjoints(x=_eigvalsh_back).tangents(x=_eigvalsh_forth).on_failure(square)
-eigvalsh.at_kink("equal eigenvalues share the slope as one choice of their vectors has it")
+eigvalsh.at_kink("equal eigenvalues share the slope as one choice of their vectors has it; no second derivative: NaN")
 
 
 @general
-def svd(xp, x, *, full_matrices=True) -> tuple:
+def svd(xp, x, *, full_matrices=True, apart=False) -> tuple:
     """u, s, vᴴ: x = u diag(s) vᴴ, s falling     x: [..., n, m]   s: [..., k], k = min(n, m)
 
     u: [..., n, n] and vᴴ: [..., m, m], or [..., n, k] and [..., k, m] without full_matrices. The phase that a column of
     u shares with its row of vᴴ is arbitrary, and so is the basis of what full_matrices adds: only what does not depend
-    on them has a gradient.
+    on them has a gradient. With `apart` equal singular values, and those of 0, are refused: slopes are NaN.
     """
     return xp.svd(x, full_matrices)
 
 
-def _coupling(xp, s):
-    """1/(sⱼ² − sᵢ²), and 0 where they are equal."""
-    small = _wide(xp, rounding(xp, s))
-    return inverse(xp, row(xp, s) - column(xp, s), small) * inverse(xp, row(xp, s) + column(xp, s), small)
+def _coupling(xp, s, apart):
+    """1/(sⱼ² − sᵢ²), and 0 where they are equal; NaN for two of those that have to be apart, and for one of 0."""
+    gap, small = row(xp, s) - column(xp, s), _wide(xp, rounding(xp, s))
+    found = inverse(xp, gap, small) * inverse(xp, row(xp, s) + column(xp, s), small)
+    if not apart:
+        return found
+    alone = (xp.eye_like(s, s.shape[-1]) == 1) & (row(xp, s) > small)
+    return xp.where((xp.abs(gap) <= small) & ~alone, nan, found)
 
 
 def _completed(xp, g, q, k):
@@ -360,11 +368,11 @@ def _following(xp, moved, q, k):
     return xp.concat([moved, -product(xp, first, adjoint(xp, moved), rest)], axis=-1)
 
 
-def _svd_back(xp, g, y):
+def _svd_back(xp, g, y, apart):
     u, s, vh = y
     k = s.shape[-1]
     gu, gs, gv = g
-    v, f, under = adjoint(xp, vh), _coupling(xp, s), inverse(xp, s, rounding(xp, s))
+    v, f, under = adjoint(xp, vh), _coupling(xp, s, apart), inverse(xp, s, rounding(xp, s))
     gu, u = (None, columns(xp, u, 0, k)) if gu is None else _completed(xp, conjugate(xp, gu), u, k)
     gv, v = (None, columns(xp, v, 0, k)) if gv is None else _completed(xp, xp.matrix_transpose(gv), v, k)
     parts = []
@@ -388,10 +396,10 @@ def _svd_back(xp, g, y):
     return conjugate(xp, total)
 
 
-def _svd_forth(xp, t, y):
+def _svd_forth(xp, t, y, apart):
     u, s, vh = y
     k, n, m = s.shape[-1], u.shape[-2], vh.shape[-1]
-    v, f, under = adjoint(xp, vh), _coupling(xp, s), inverse(xp, s, rounding(xp, s))
+    v, f, under = adjoint(xp, vh), _coupling(xp, s, apart), inverse(xp, s, rounding(xp, s))
     u1, v1 = columns(xp, u, 0, k), columns(xp, v, 0, k)
     p = product(xp, adjoint(xp, u1), t, v1)
     ph = adjoint(xp, p)
@@ -418,24 +426,27 @@ svd.at_kink(
 def svdvals(xp, x):
     """s = the singular values of x, falling     x: [..., n, m]   s: [..., min(n, m)]     x̄ = u diag(s̄) vᴴ
 
-    Equal singular values: right for a function that is symmetric in them, such as their sum; the second derivative
-    leaves out the terms between them.
+    Equal singular values: right for a function that is symmetric in them, such as their sum. The second derivative
+    is NaN there, and where one is 0.
     """
     return xp.svd(x, False, False)
 
 
 def _svdvals_back(xp, g, x):
-    u, s, vh = xp.svd(x, False)
+    u, s, vh = xp.svd(x, False, apart=True)
     return conjugate(xp, xp.matmul(u * row(xp, xp.where(s == 0, 0, g)), vh))
 
 
 def _svdvals_forth(xp, t, x):
-    u, s, vh = xp.svd(x, False)
+    u, s, vh = xp.svd(x, False, apart=True)
     return xp.where(s == 0, 0, xp.real(diagonal_of(xp, product(xp, adjoint(xp, u), t, adjoint(xp, vh)))))
 
 
 svdvals.adjoints(x=_svdvals_back).tangents(x=_svdvals_forth).on_failure(matrices)
-svdvals.at_kink("0 for a singular value of 0; equal ones share the slope as one choice of their vectors has it")
+svdvals.at_kink(
+    "0 for a singular value of 0; equal ones share the slope as one choice of their vectors has it; no second "
+    "derivative there: NaN"
+)
 
 
 @general
@@ -500,6 +511,12 @@ def _cutoff(xp, s, x, rtol):
     if rtol is None:
         n, m = x.shape[-2:]
         rtol = (n if n > m else m) * epsilon(s.dtype)
+    elif (
+        isinstance(rtol, (str, bytes, complex))
+        or not hasattr(rtol, "__float__")
+        or (not hasattr(rtol, "shape") and not rtol >= 0)
+    ):
+        raise ValueError(f"rtol is a number from 0 on, or one a matrix, not {rtol!r}")
     return xp.max(s, axis=-1, keepdims=True) * (column(xp, rtol) if hasattr(rtol, "shape") else rtol)
 
 

@@ -270,6 +270,68 @@ elu.slopes(x=lambda xp, x, alpha: xp.where(x > 0, 1, alpha * xp.exp(xp.minimum(x
 
 
 @elementwise
+def prelu(xp, x, weight):
+    """y = x where x > 0, else a x, with the slope a learned     ∂y/∂x = 1 or a     ∂y/∂a = 0 or x"""
+    return xp.where(x > 0, x, weight * x)
+
+
+prelu.slopes(
+    x=lambda xp, x, weight: xp.where(x > 0, xp.ones_like(x), weight), weight=lambda xp, x: xp.minimum(x, 0)
+).at_kink("a at 0")  # fmt: skip
+prelu.ordered()
+
+
+@elementwise
+def hardtanh(xp, x, *, min_val=-1.0, max_val=1.0):
+    """y = x between min and max, which it does not leave     dy/dx = 1 between them, else 0"""
+    return xp.minimum(xp.maximum(x, min_val), max_val)
+
+
+hardtanh.slopes(x=lambda x, min_val, max_val: (x > min_val) & (x < max_val)).at_kink("0 at both ends").ordered()
+
+
+@elementwise
+def lecun_tanh(xp, x):
+    """y = 1.7159 tanh(2x/3)     dy/dx = ⅔ (1.7159 − y²/1.7159), in (0, 1.144]: near 1 where y = ±1"""
+    return 1.7159 * xp.tanh(x / 1.5)
+
+
+lecun_tanh.slopes(x=lambda y: (1.7159 - y * y / 1.7159) / 1.5)
+
+
+@elementwise
+def softsign(xp, x):
+    """y = x/(1 + |x|)     dy/dx = 1/(1 + |x|)², in (0, 1]"""
+    return x / (1 + xp.abs(x))
+
+
+softsign.slopes(x=lambda xp, x: 1 / (1 + xp.abs(x)) / (1 + xp.abs(x))).ordered()
+
+
+@elementwise
+def silu(xp, x):
+    """y = x σ(x)     dy/dx = σ(x) (1 + x σ(−x)), in (−0.1, 1.1)"""
+    return x * _vanishing_sigmoid(xp, x)
+
+
+def _vanishing_sigmoid(xp, x):
+    """σ(x) that becomes 0, and does not stay at the smallest number: it is multiplied by a large one."""
+    return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
+
+
+silu.slopes(x=lambda xp, x: _vanishing_sigmoid(xp, x) * (1 + x * _vanishing_sigmoid(xp, -x))).ordered()
+
+
+@elementwise
+def gelu(xp, x):
+    """y = x Φ(x), with the normal distribution's Φ(x) = ½ erfc(−x/√2)     dy/dx = Φ(x) + x e^(−x²/2)/√(2π)"""
+    return x * (xp.erfc(x / -sqrt(2)) / 2)
+
+
+gelu.slopes(x=lambda xp, x: xp.erfc(x / -sqrt(2)) / 2 + x * (xp.exp(x * x / -2) / sqrt(2 * pi))).ordered()
+
+
+@elementwise
 def erf(xp, x):
     """y = erf x = 2/√π ∫₀ˣ e^(−s²) ds     dy/dx = 2/√π e^(−x²)"""
     return xp.erf(x)

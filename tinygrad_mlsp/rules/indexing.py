@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..op import linear
+from .shape import axis_of
 
 
 @linear
@@ -11,16 +12,16 @@ def getitem(xp, x, *, index):
     return xp.getitem(x, index)
 
 
-getitem.adjoints(x=lambda xp, g, x_shape, index: xp.scatter(g, index, x_shape))
+getitem.adjoints(x=lambda xp, g, x_shape, index: xp.scatter_at(g, index, x_shape))
 
 
 @linear
-def scatter(xp, g, *, index, shape):
+def scatter_at(xp, g, *, index, shape):
     """y = zeros of `shape` with g added at the index: the adjoint of getitem"""
-    return xp.scatter(g, index, shape)
+    return xp.scatter_at(g, index, shape)
 
 
-scatter.adjoints(g=lambda xp, g, index, g_shape: _as_written(xp, xp.getitem(g, index), g_shape))
+scatter_at.adjoints(g=lambda xp, g, index, g_shape: _as_written(xp, xp.getitem(g, index), g_shape))
 
 
 @linear
@@ -30,14 +31,16 @@ def take(xp, x, indices, *, axis):
 
 
 take.adjoints(
-    x=lambda xp, g, indices, x_shape, axis: xp.scatter(g, (slice(None),) * (axis % len(x_shape)) + (indices,), x_shape)
+    x=lambda xp, g, indices, x_shape, axis: xp.scatter_at(
+        g, (slice(None),) * (axis % len(x_shape)) + (indices,), x_shape
+    )
 )
 
 
 @linear
 def take_along_axis(xp, x, indices, *, axis=-1):
     """yᵢ = x at indicesᵢ along the axis, row by row"""
-    return xp.take_along_axis(x, indices, axis=axis)
+    return xp.take_along_axis(x, indices, axis=axis_of(axis, x.shape))
 
 
 take_along_axis.adjoints(x=lambda xp, g, indices, x_shape, axis: xp.scatter_along_axis(g, indices, x_shape, axis))
@@ -46,7 +49,7 @@ take_along_axis.adjoints(x=lambda xp, g, indices, x_shape, axis: xp.scatter_alon
 @linear
 def scatter_along_axis(xp, g, indices, *, shape, axis):
     """y = zeros of `shape` with gᵢ added at indicesᵢ along the axis: the adjoint of take_along_axis"""
-    return xp.scatter_along_axis(g, indices, shape, axis)
+    return xp.scatter_along_axis(g, indices, shape, axis_of(axis, shape))
 
 
 scatter_along_axis.adjoints(g=lambda xp, g, indices, axis: xp.take_along_axis(g, indices, axis=axis))

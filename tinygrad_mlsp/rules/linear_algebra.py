@@ -8,6 +8,7 @@ from string import ascii_letters
 from ..op import general, multilinear
 from ..op import linear as linear_in_all  # `linear` is an operation here
 from .reductions import axes_of, count, expand
+from .shape import whole
 
 
 @multilinear
@@ -224,7 +225,7 @@ def _on_diagonal(xp, g, shape, offset, axis1, axis2):
     k = g.shape[-1]
     flat = (*moved[:-2], n * m)
     place = slice(start, start + (k - 1) * (m + 1) + 1, m + 1) if k else slice(0, 0)
-    whole = xp.reshape(xp.scatter(g, (..., place), flat), moved)
+    whole = xp.reshape(xp.scatter_at(g, (..., place), flat), moved)
     return xp.permute_dims(whole, tuple([order.index(a) for a in range(ndim)]))
 
 
@@ -257,13 +258,13 @@ trace.adjoints(x=_trace_back).on_failure(_planes)
 @linear_in_all
 def tril(xp, x, *, k=0):
     """y = x below its kth diagonal and on it, 0 above"""
-    return xp.tril(_plane(x), k)
+    return xp.tril(_plane(x), whole("k", k))
 
 
 @linear_in_all
 def triu(xp, x, *, k=0):
     """y = x above its kth diagonal and on it, 0 below"""
-    return xp.triu(_plane(x), k)
+    return xp.triu(_plane(x), whole("k", k))
 
 
 def _plane(x):
@@ -283,6 +284,8 @@ def vector_norm(xp, x, *, axis=None, keepdims=False, ord=2):
     ord may be any number: ∞ and −∞ give the largest and smallest |x|, 0 counts what is not 0. Entries are divided by
     the largest of them first, so nothing overflows or vanishes on the way.
     """
+    if ord != ord:
+        raise ValueError("ord is a number, inf or −inf, not nan")
     a = xp.abs(x)
     if ord == inf:
         return xp.max(a, axis=axis, keepdims=keepdims)

@@ -11,7 +11,7 @@ def cross_entropy(xp, logits, target):
 
     Shapes: logits [..., classes], target [...] of integers, y [...].
     """
-    x = logits - xp.max(logits, axis=-1, keepdims=True)
+    x = xp.below(logits, xp.max(logits, axis=-1, keepdims=True))
     picked = xp.take_along_axis(x, xp.expand_dims(target, -1), axis=-1)
     return xp.log(xp.sum(xp.exp(x), axis=-1)) - xp.squeeze(picked, -1)
 
@@ -46,3 +46,27 @@ def binary_cross_entropy_with_logits(xp, logits, target):
 binary_cross_entropy_with_logits.slopes(
     logits=lambda xp, logits, target: xp.sigmoid(logits) - target, target=lambda logits: -logits
 )
+
+
+@elementwise
+def binary_cross_entropy(xp, x, target):
+    """y = −t ln x − (1 − t) ln(1 − x), in nats     ∂y/∂x = (x − t)/(x (1 − x))     ∂y/∂t = ln(1 − x) − ln x
+
+    No logarithm is below −100, and no x (1 − x) below 10⁻¹², so that a wrong certainty costs 100 nats, not ∞.
+    """
+    return (target - 1) * _log_of_rest(xp, x) - target * _log(xp, x)
+
+
+def _log(xp, x):
+    return xp.maximum(xp.where(x == 0, -100, xp.log(xp.where(x == 0, 1, x))), -100)
+
+
+def _log_of_rest(xp, x):
+    return xp.maximum(xp.where(x == 1, -100, xp.log1p(xp.where(x == 1, 0, -x))), -100)
+
+
+binary_cross_entropy.slopes(
+    x=lambda xp, x, target: (x - target) / xp.maximum(x * (1 - x), 1e-12),
+    target=lambda xp, x: _log_of_rest(xp, x) - _log(xp, x),
+).ordered()
+binary_cross_entropy.at_kink("10¹² (x − t) in x, and 100 or −100 in t, at x = 0 and x = 1")

@@ -161,37 +161,15 @@ for _extreme in (max, min):
     _extreme.at_kink("ties share the slope equally")
 
 
-def _shifted(xp, x, by):
-    """x moved along its last axis by `by` places, ones coming in: the step of a running product."""
-    n = x.shape[-1]
-    ones = xp.ones_like(xp.getitem(x, (..., slice(0, _least(by if by > 0 else -by, n)))))
-    if by > 0:
-        return xp.concat([ones, xp.getitem(x, (..., slice(0, _most(n - by))))], axis=-1)
-    return xp.concat([xp.getitem(x, (..., slice(_least(-by, n), n))), ones], axis=-1)
-
-
-def _least(a: int, b: int) -> int:
-    return a if a < b else b
-
-
-def _most(a: int) -> int:
-    return a if a > 0 else 0
-
-
 def others(xp, x, axis):
-    """For each entry the product of all the others along the axes, zeros or not, in log n steps."""
+    """For each entry the product of all the others along the axes, zeros or not."""
     axes = axes_of(axis, len(x.shape))
     kept = tuple(a for a in range(len(x.shape)) if a not in axes)
     order = kept + axes
     moved = xp.permute_dims(x, order)
     n = count(x.shape, axis)
     flat = xp.reshape(moved, (*(x.shape[a] for a in kept), n))
-    before, after = _shifted(xp, flat, 1), _shifted(xp, flat, -1)
-    step = 1
-    while step < n:
-        before, after = before * _shifted(xp, before, step), after * _shifted(xp, after, -step)
-        step *= 2
-    product = xp.reshape(before * after, tuple(x.shape[a] for a in order))
+    product = xp.reshape(xp.product_of_others(flat), tuple(x.shape[a] for a in order))
     return xp.permute_dims(product, tuple(order.index(a) for a in range(len(order))))
 
 
@@ -211,7 +189,7 @@ def logsumexp(xp, x, *, axis=None, keepdims=False):
     if count(x.shape, axis) == 0:
         return xp.sum(x, axis=axis, keepdims=keepdims) - inf
     top = xp.max(x, axis=axis, keepdims=True)
-    won, e = x == top, xp.exp(x - xp.where(xp.isfinite(top), top, 0))
+    won, e = x == top, xp.exp(xp.below(x, xp.where(xp.isfinite(top), top, 0)))
     ties = xp.sum(xp.astype(won, x.dtype), axis=axis, keepdims=True) - 1
     rest = xp.sum(xp.where(won, 0, e), axis=axis, keepdims=True) + ties  # Σ e, less the 1 of the largest
     y = xp.where(xp.isfinite(top), xp.log1p(rest), 0) + top
@@ -221,7 +199,7 @@ def logsumexp(xp, x, *, axis=None, keepdims=False):
 
 def _share(xp, x, y, axis, keepdims):
     y = expand(xp, y, x.shape, axis, keepdims)
-    e = xp.exp(x - xp.where(y == -inf, 0, y))
+    e = xp.exp(xp.below(x, xp.where(y == -inf, 0, y)))
     total = xp.sum(e, axis=axis, keepdims=True)  # 1, but for the rounding of y, which is large where y is
     return e / xp.where(total > 0, total, 1)
 
@@ -239,7 +217,7 @@ def softmax(xp, x, *, axis=-1):
     """y = eˣ / Σ eˣ     x̄ = y (ȳ − Σ ȳ y)"""
     if count(x.shape, axis) == 0:
         return xp.exp(x)
-    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    e = xp.exp(xp.below(x, xp.max(x, axis=axis, keepdims=True)))
     return e / xp.sum(e, axis=axis, keepdims=True)
 
 
@@ -252,7 +230,7 @@ def log_softmax(xp, x, *, axis=-1):
     """y = x − ln Σ eˣ     x̄ = ȳ − eʸ Σ ȳ"""
     if count(x.shape, axis) == 0:
         return xp.exp(x)
-    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    shifted = xp.below(x, xp.max(x, axis=axis, keepdims=True))
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 

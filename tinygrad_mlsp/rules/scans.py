@@ -1,5 +1,6 @@
-"""Running sums, products and extremes along one axis. Every rule here is a scan itself: nothing is divided, nothing
-overflows that the result does not hold, and any order of derivative is made of the same few operations.
+"""Running sums, products and extremes along one axis. Every rule here is a scan itself: nothing is divided, and any
+order of derivative is made of the same few operations. No product overflows or vanishes on the way to a value or a
+gradient that fits its dtype (see `wide`); from the second derivative on, one may.
 
 `axis` may be left out for a vector alone.
 """
@@ -10,17 +11,14 @@ from math import inf
 from typing import Any
 
 from ..op import constant, general, linear
+from .shape import axis_of
 
 
 def line(shape: tuple[int, ...], axis: Any) -> int:
     """The axis to run along, from 0 on."""
-    ndim = len(shape)
-    if axis is None and ndim != 1:
-        raise ValueError(f"axis= is needed: the tensor has {ndim} dimensions")
-    axis = 0 if axis is None else axis
-    if not -ndim <= axis < ndim:
-        raise ValueError(f"axis {axis} is out of range for a tensor of {ndim} dimensions")
-    return axis % ndim
+    if axis is None and len(shape) != 1:
+        raise ValueError(f"axis= is needed: the tensor has {len(shape)} dimensions")
+    return axis_of(0 if axis is None else axis, shape)
 
 
 def along(axis: int, part: Any) -> tuple[Any, ...]:
@@ -60,7 +58,8 @@ cumulative_sum.adjoints(x=_sum_of_later)
 def linear_recurrence(xp, a, b, *, axis=-1, reverse=False):
     """yₖ = aₖ yₖ₋₁ + bₖ, from y₀ = 0; in reverse yₖ = aₖ₊₁ yₖ₊₁ + bₖ, its adjoint     āₖ = b̄ₖ yₖ₋₁
 
-    In log₂ n steps over the whole axis. a₁ is without effect.
+    In log₂ n steps over the whole axis. a₁ is without effect. Each yₖ that a float can hold is finite, whether those
+    before it are or not.
 
     Shapes: a and b the same.
     """
@@ -105,7 +104,7 @@ def _prod_adjoint(xp, g, x, axis, include_initial):
     axis = line(x.shape, axis)
     if include_initial:
         g = xp.getitem(g, along(axis, slice(1, None)))
-    return _product_before(xp, x, axis) * xp.linear_recurrence(x, g, axis, True)
+    return xp.running_product_adjoint(x, g, axis)
 
 
 def _prod_tangent(xp, t, x, axis, include_initial):
@@ -118,6 +117,73 @@ def _prod_tangent(xp, t, x, axis, include_initial):
 
 
 cumulative_prod.adjoints(x=_prod_adjoint).tangents(x=_prod_tangent)
+
+
+@general
+def running_product_adjoint(xp, x, u, *, axis):
+    """yᵢ = pᵢ sᵢ, pᵢ = x₁ ⋯ xᵢ₋₁, sᵢ = uᵢ + xᵢ₊₁ sᵢ₊₁: the adjoint of cumulative_prod
+
+    Shapes: x and u the same. The two are multiplied before they are rounded, so either may be beyond the floats.
+    """
+    if x.shape != u.shape:
+        raise ValueError(f"x and u must have one shape, not {list(x.shape)} and {list(u.shape)}")
+    return xp.running_product_adjoint(x, u, line(x.shape, axis))
+
+
+def _both(xp, x, u, axis):
+    """p and s."""
+    return _product_before(xp, x, axis), xp.linear_recurrence(x, u, axis, True)
+
+
+def _both_back(xp, g, x, u, axis):
+    axis = line(x.shape, axis)
+    p, s = _both(xp, x, u, axis)
+    through_p = xp.running_product_adjoint(x, _earlier(xp, g * s, axis), axis)
+    return through_p + _later(xp, xp.linear_recurrence(x, g * p, axis), axis, xp.zeros_like) * s
+
+
+def _both_forth(xp, t, x, u, axis):
+    axis = line(x.shape, axis)
+    p, s = _both(xp, x, u, axis)
+    p_moved = _later(xp, xp.linear_recurrence(x, p * t, axis), axis, xp.zeros_like)
+    return p * xp.linear_recurrence(x, _earlier(xp, t * s, axis), axis, True) + p_moved * s
+
+
+running_product_adjoint.adjoints(
+    x=_both_back,
+    u=lambda xp, g, x, axis: _prod_tangent(xp, g, x, axis, False),
+)
+running_product_adjoint.tangents(
+    x=_both_forth,
+    u=lambda xp, t, x, axis: xp.running_product_adjoint(x, t, line(x.shape, axis)),
+)
+
+
+@general
+def product_of_others(xp, x):
+    """yᵢ = Πₖ≠ᵢ xₖ along the last axis, zeros or not     x̄ₗ = Σᵢ≠ₗ ȳᵢ Πₖ≠ᵢ,ₗ xₖ, and the same of a tangent
+
+    No product overflows or vanishes on the way to one that fits its dtype.
+    """
+    return xp.product_of_others(x)
+
+
+def _without_two(xp, t, x):
+    """Σᵢ≠ₗ tᵢ Πₖ≠ᵢ,ₗ xₖ: with i before l, and with i after l."""
+    axis = len(x.shape) - 1
+    p, a = _without_one_before(xp, t, x, axis)
+    q, b = [xp.flip(v, axis) for v in _without_one_before(xp, xp.flip(t, axis), xp.flip(x, axis), axis)]
+    return a * q + p * b
+
+
+def _without_one_before(xp, t, x, axis):
+    """pₗ = x₁ ⋯ xₗ₋₁, and Σ over i < l of tᵢ times that without xᵢ."""
+    p = _product_before(xp, x, axis)
+    return p, _later(xp, xp.linear_recurrence(x, t * p, axis), axis, xp.zeros_like)
+
+
+product_of_others.adjoints(x=lambda xp, g, x: _without_two(xp, g, x))
+product_of_others.tangents(x=lambda xp, t, x: _without_two(xp, t, x))
 
 
 @general
@@ -179,7 +245,7 @@ def logcumsumexp(xp, x, *, axis=None):
 def _ratio(xp, a, b):
     """e^(a − b) for a ≤ b; 0 where a is −∞, 1 where it is ∞."""
     top = a == inf
-    return xp.exp(xp.where(top, 0, a) - xp.where(top | (b == -inf), 0, b))
+    return xp.exp(xp.below(xp.where(top, 0, a), xp.where(top | (b == -inf), 0, b)))
 
 
 def _fade(xp, y, axis):

@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 from math import prod as _product
+from typing import Any
 
 from ..op import constant, general, linear
+
+
+def axis_of(axis: Any, shape: tuple[int, ...]) -> int:
+    """One axis of a shape, from 0 on."""
+    ndim = len(shape)
+    known = hasattr(axis, "__index__") and not isinstance(axis, bool) and not getattr(axis, "shape", ())
+    if not known or not -ndim <= axis < ndim:
+        shown = f"of shape {axis.shape}" if hasattr(axis, "shape") else repr(axis)
+        raise ValueError(f"axis {shown} is not one of a tensor of shape {shape}, which has {ndim}")
+    return axis.__index__() % ndim
+
+
+def whole(name: str, value: Any) -> int:
+    """An option that is a whole number."""
+    if not hasattr(value, "__index__") or isinstance(value, bool) or getattr(value, "shape", ()):
+        shown = f"an array of shape {value.shape}" if hasattr(value, "shape") else repr(value)
+        raise ValueError(f"{name} is a whole number, not {shown}")
+    return value.__index__()
 
 
 @linear
@@ -211,6 +230,8 @@ def eye_like(xp, x, *, n):
 @linear
 def roll(xp, x, *, shift, axis=None):
     """y = x moved along the axes by `shift` places, what leaves at one end entering at the other"""
+    for places in shift if isinstance(shift, (tuple, list)) else (shift,):
+        whole("shift", places)
     return xp.roll(x, shift, axis=axis)
 
 
@@ -260,10 +281,11 @@ def unfold(xp, x, *, axis, size, step=1):
 
     On NumPy and CuPy a view of x that cannot be written to.
     """
-    n = x.shape[axis]
+    axis = axis_of(axis, x.shape)
+    size, step, n = whole("size", size), whole("step", step), x.shape[axis]
     if not 1 <= size <= n or step < 1:
         raise ValueError(f"windows of {size} entries, {step} apart, do not lie in axis {axis} of length {n}")
-    return xp.unfold(x, axis % len(x.shape), size, step)
+    return xp.unfold(x, axis, size, step)
 
 
 unfold.adjoints(x=lambda xp, g, x_shape, axis, step: xp.overlap_add(g, x_shape, axis % len(x_shape), step))
@@ -272,10 +294,11 @@ unfold.adjoints(x=lambda xp, g, x_shape, axis, step: xp.overlap_add(g, x_shape, 
 @linear
 def overlap_add(xp, windows, *, shape, axis, step=1):
     """y = zeros of `shape` with the windows added where `unfold` finds them: its adjoint"""
-    count, size, n = windows.shape[axis % len(shape)], windows.shape[-1], shape[axis]
+    axis = axis_of(axis, shape)
+    count, size, n = windows.shape[axis], windows.shape[-1], shape[axis]
     if count < 1 or (count - 1) * step + size > n or step < 1:
         raise ValueError(f"{count} windows of {size} entries, {step} apart, do not lie in axis {axis} of length {n}")
-    return xp.overlap_add(windows, shape, axis % len(shape), step)
+    return xp.overlap_add(windows, shape, axis, step)
 
 
 def _windows(xp, g, windows_shape, axis, step):

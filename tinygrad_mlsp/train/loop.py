@@ -56,10 +56,14 @@ class State:
     step: int = 0  # updates made so far, over all epochs
     loss: Tensor | None = None  # of the last batch
     stop: bool = False  # set it, and the training ends after this batch
+    record: dict[str, Any] = field(default_factory=dict)  # what the last whole epoch gave, by name
 
 
 class Callback:
     """Looks in on a training; override what is needed."""
+
+    def on_start(self, state: State) -> None:
+        """The training begins, or goes on."""
 
     def on_backward(self, state: State) -> None:
         """The gradients are there, the update is not made yet (and nothing is clipped)."""
@@ -69,6 +73,16 @@ class Callback:
 
     def on_epoch(self, state: State) -> None:
         """An epoch is done, and evaluated."""
+
+    def on_end(self, state: State) -> None:
+        """The training is over, also when it was interrupted."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must keep of it: numbers, texts, arrays, and lists and dictionaries of these."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where the callback stood that gave this state."""
 
 
 def fit(
@@ -104,6 +118,8 @@ def fit(
     state = State(model, optimizer, History())
     history = state.history
     hooks = [c if isinstance(c, Callback) else _AfterEpoch(c) for c in callbacks]
+    for hook in hooks:
+        hook.on_start(state)
     with _bar(progress, epochs, loader) as bar, _until_interrupted(state):
         for state.epoch in range(epochs):
             model.train()
@@ -111,12 +127,15 @@ def fit(
             if mean is None:
                 break
             history.loss.append(mean)
+            state.record = {"loss": mean}
             if evaluate is not None and not history.diverged:
-                _record(history, _evaluated(model, evaluate))
+                _record(state, _evaluated(model, evaluate))
             for hook in hooks:
                 hook.on_epoch(state)
             if state.stop:
                 break
+    for hook in hooks:
+        hook.on_end(state)
     return history
 
 
@@ -184,12 +203,14 @@ def _evaluated(model: Module, evaluate: Callable[[], Any]) -> Any:
         model.train()
 
 
-def _record(history: History, found: Any) -> None:
+def _record(state: State, found: Any) -> None:
     if isinstance(found, dict):
         for name, value in found.items():
-            history.metrics.setdefault(name, []).append(float(value))
+            state.history.metrics.setdefault(name, []).append(float(value))
+            state.record[name] = float(value)
     else:
-        history.accuracy.append(float(found))
+        state.history.accuracy.append(float(found))
+        state.record["accuracy"] = float(found)
 
 
 def accuracy(model: Module, x: Any, target: Any, batch_size: int = 1024) -> float:

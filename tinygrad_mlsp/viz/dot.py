@@ -26,6 +26,7 @@ LOOK: dict[str, dict[str, str]] = {
     "constant": {"shape": "note", "style": "filled", "fillcolor": "#eeeeee", "color": "#555555"},
     "group": {"shape": "box", "peripheries": "2", "style": "filled", "fillcolor": "#e3ebf7", "color": "#2d4a7c"},
 }
+CUT = {"shape": "box", "style": "dashed,filled", "fillcolor": "#ffffff", "color": ALARM}  # no gradient goes back here
 
 SOURCES = ("parameter", "input", "constant")
 SHARED = 3  # by more users than this, and each gets a copy
@@ -69,7 +70,7 @@ def write(graph: "Graph", rankdir: str = "TB", scale: tuple[float, float] | None
             )  # fmt: skip
     for scope, cluster in clusters.items():
         for node in inside.get(scope, ()):
-            look = LOOK[node.kind]
+            look = CUT if node.op == "cut" else LOOK[node.kind]
             if node.kind in SOURCES and node.count > 1:  # a copy
                 text = [node.name or node.kind, f"shared by {node.count:,}"]
                 look = {**look, "style": "filled,dashed", "fontsize": "10"}

@@ -116,6 +116,19 @@ def adam(flat, gradient, rate, betas=(0.9, 0.999), eps=1e-8):
     return step
 
 
+def update(p):
+    flat, gradient, parameters, gradients = _arenas(p.parameters)
+    for mine, g in zip(gradients, p.gradients, strict=True):
+        mine[...] = g
+    run = adam(flat, gradient, p.rate)
+
+    def step():
+        run()
+        return (parameters[0],)
+
+    return step
+
+
 def mlp(p):
     flat, gradient, parameters, gradients = _arenas(p.parameters)
     weights, biases, dweights, dbiases = parameters[::2], parameters[1::2], gradients[::2], gradients[1::2]
@@ -264,6 +277,111 @@ def lstm(p):
         np.multiply(dw, doubled, dw)
         np.multiply(dw, rate, dw)
         np.subtract(w, dw, w)
+        return (loss,)
+
+    return step
+
+
+lstm_layer = lstm
+
+
+class _Convolution:
+    """ReLU and 2 × 2 max-pooling after a convolution, of images [height, channels, width, batch].
+
+    A row of an image is copied once for each column of the kernel; the windows of rows overlap in the copy.
+    """
+
+    def __init__(self, image, w, b, dw, db):
+        height, channels, width, batch = image.shape
+        outputs, _, self.k, _ = w.shape
+        rows, self.columns = height - self.k + 1, width - self.k + 1
+        self.image, self.batch, self.b, self.db = image, batch, b.reshape(-1, 1), db
+        n, size = self.columns * batch, channels * self.k
+        self.copies = np.empty((height, channels, self.k, self.columns, batch), np.float32)
+        strides = (size * n * 4, n * 4, 4)
+        self.windows = np.lib.stride_tricks.as_strided(self.copies, (rows, self.k * size, n), strides)
+        self.w, self.dw = w.transpose(0, 2, 1, 3), dw.transpose(0, 2, 1, 3)  # in the order of the windows, as views
+        self.flat = np.empty((outputs, self.k * size), np.float32)
+        self.y, self.g = np.empty((2, rows, outputs, n), np.float32)
+        self.across = np.empty((rows, outputs, self.columns // 2, batch), np.float32)
+        self.first = np.empty_like(self.across)
+        self.out = np.empty((rows // 2, outputs, self.columns // 2, batch), np.float32)
+        self.parts = np.empty((rows, self.k, channels, self.k, self.columns, batch), np.float32)
+        self.inward = np.empty_like(image)
+
+    def forward(self):
+        for j in range(self.k):
+            self.copies[:, :, j] = self.image[:, :, j : j + self.columns]
+        np.copyto(self.flat.reshape(self.w.shape), self.w)
+        np.matmul(self.flat, self.windows, out=self.y)
+        np.add(self.y, self.b, self.y)
+        np.maximum(self.y, 0, out=self.y)
+        y = self.y.reshape(*self.y.shape[:2], self.columns, self.batch)
+        np.maximum(y[:, :, ::2], y[:, :, 1::2], out=self.across)
+        np.maximum(self.across[::2], self.across[1::2], out=self.out)
+        return self.out
+
+    def backward(self, g, inward):
+        y = self.y.reshape(*self.y.shape[:2], self.columns, self.batch)
+        whole = self.g.reshape(y.shape)
+        upper = self.across[::2] == self.out
+        np.multiply(g, upper, out=self.first[::2])
+        np.multiply(g, ~upper, out=self.first[1::2])
+        left = y[:, :, ::2] == self.across
+        np.multiply(self.first, left, out=whole[:, :, ::2])
+        np.multiply(self.first, ~left, out=whole[:, :, 1::2])
+        np.multiply(self.g, self.y > 0, out=self.g)
+        np.sum(self.g, (0, 2), out=self.db)
+        total = np.matmul(self.g, self.windows.swapaxes(1, 2)).sum(0)
+        np.copyto(self.dw, total.reshape(self.dw.shape))
+        if inward:
+            np.matmul(self.flat.T, self.g, out=self.parts.reshape(len(y), self.flat.shape[1], -1))
+            self.inward.fill(0)
+            for i in range(self.k):
+                for j in range(self.k):
+                    self.inward[i : i + len(y), :, j : j + self.columns] += self.parts[:, i, :, j]
+        return self.inward
+
+
+def lenet(p):
+    """Batch innermost, so that every copy, sum and maximum runs along contiguous memory."""
+    flat, gradient, parameters, gradients = _arenas(p.parameters)
+    n, _, size, _ = p.x.shape
+    image = np.zeros((size + 4, 1, size + 4, n), np.float32)
+    image[2:-2, :, 2:-2] = p.x.transpose(2, 1, 3, 0)
+    first = _Convolution(image, *parameters[:2], *gradients[:2])
+    second = _Convolution(first.out, *parameters[2:4], *gradients[2:4])
+    weights, biases, dweights, dbiases = parameters[4::2], parameters[5::2], gradients[4::2], gradients[5::2]
+    outs = [np.empty((n, weights[0].shape[1]), np.float32), *(np.empty((n, len(b)), np.float32) for b in biases)]
+    rows, update = np.arange(n), sgd(flat, gradient, p.rate)
+
+    def step():
+        first.forward()
+        pooled = second.forward().transpose(3, 1, 0, 2)
+        outs[0].reshape(pooled.shape)[...] = pooled
+        for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
+            np.matmul(outs[i], w.T, outs[i + 1])
+            np.add(outs[i + 1], b, outs[i + 1])
+            if i + 1 < len(weights):
+                np.maximum(outs[i + 1], 0, out=outs[i + 1])
+        h = outs[-1]
+        np.subtract(h, h.max(1, keepdims=True), h)
+        picked = h[rows, p.labels]
+        np.exp(h, h)
+        total = h.sum(1, keepdims=True)
+        loss = np.mean(np.log(total[:, 0]) - picked)
+        np.divide(h, total, h)
+        h[rows, p.labels] -= 1
+        g = np.divide(h, n, h)
+        for i in range(len(weights) - 1, -1, -1):
+            np.matmul(g.T, outs[i], dweights[i])
+            np.sum(g, 0, out=dbiases[i])
+            g = np.matmul(g, weights[i])
+            if i:
+                np.multiply(g, outs[i] > 0, g)
+        g = second.backward(g.reshape(pooled.shape).transpose(2, 1, 3, 0), inward=True)
+        first.backward(g, inward=False)
+        update()
         return (loss,)
 
     return step

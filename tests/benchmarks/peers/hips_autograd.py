@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import autograd.numpy as np
 from autograd import value_and_grad
+from autograd.scipy.signal import convolve
 from autograd.scipy.special import logsumexp
 
 from . import updates
@@ -87,6 +88,40 @@ def lstm(p):
             c = sigmoid(f) * c + sigmoid(i) * np.tanh(u)
             h = sigmoid(o) * np.tanh(c)
         return np.mean((h - p.y) ** 2)
+
+    both = value_and_grad(loss)
+
+    def step():
+        value, gradients = both(parameters)
+        update(gradients)
+        return (value,)
+
+    return step
+
+
+def _pool(x):
+    n, c, h, w = x.shape
+    return np.max(np.max(np.reshape(x, (n, c, h // 2, 2, w // 2, 2)), axis=5), axis=3)
+
+
+def lenet(p):
+    parameters = [a.copy() for a in p.parameters]
+    rows, padded = np.arange(len(p.labels)), np.pad(p.x, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    update = updates.sgd(parameters, p.rate)
+
+    def layer(x, w, b):
+        y = convolve(x, w[:, :, ::-1, ::-1], axes=([2, 3], [2, 3]), dot_axes=([1], [1]), mode="valid")
+        return _pool(np.maximum(y + b[:, None, None], 0))
+
+    def loss(parameters):
+        w1, b1, w2, b2, *rest = parameters
+        h = layer(layer(padded, w1, b1), w2, b2)
+        h = np.reshape(h, (len(h), -1))
+        for i in range(0, len(rest), 2):
+            h = h @ rest[i].T + rest[i + 1]
+            if i + 2 < len(rest):
+                h = np.maximum(h, 0)
+        return np.mean(logsumexp(h, axis=1) - h[rows, p.labels])
 
     both = value_and_grad(loss)
 

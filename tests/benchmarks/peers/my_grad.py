@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mygrad as mg
 from mygrad.nnet.activations import relu, sigmoid, tanh
+from mygrad.nnet.layers import conv_nd, max_pool
 from mygrad.nnet.losses import softmax_crossentropy
 
 from . import updates
@@ -106,5 +107,29 @@ def additions(p):
             y = y + p.one
         y.sum().backward()
         return y.data, x.grad
+
+    return step
+
+
+def lenet(p):
+    leaves = _leaves(p.parameters)
+    update = updates.sgd([leaf.data for leaf in leaves], p.rate)
+
+    def step():
+        h = p.x
+        for i, border in ((0, 2), (2, 0)):
+            b = mg.reshape(leaves[i + 1], (1, -1, 1, 1))
+            h = max_pool(relu(conv_nd(h, leaves[i], stride=1, padding=border) + b), (2, 2), 2)
+        h = mg.reshape(h, (len(p.x), -1))
+        for i in range(4, len(leaves), 2):
+            h = mg.matmul(h, leaves[i].T) + leaves[i + 1]
+            if i + 2 < len(leaves):
+                h = relu(h)
+        loss = softmax_crossentropy(h, p.labels)
+        loss.backward()
+        update(_gradients(leaves))
+        for leaf in leaves:
+            leaf.null_grad()
+        return (loss,)
 
     return step

@@ -90,6 +90,54 @@ def lstm(p):
     return step
 
 
+def lstm_layer(p):
+    net = _load(nn.LSTM(p.x.shape[2], p.hidden), p.parameters)
+    x, y = tg.Tensor(p.x), tg.Tensor(p.y)
+    optimizer = optim.SGD(net.parameters(), lr=p.rate)
+
+    def step():
+        optimizer.zero_grad()
+        outputs, _ = net(x)
+        loss = F.mse_loss(outputs[-1], y)
+        loss.backward()
+        optimizer.step()
+        return (loss,)
+
+    return step
+
+
+def lenet(p):
+    features, hidden = [nn.Conv2d(1, 6, 5, padding=2), nn.Conv2d(6, 16, 5)], p.parameters[4::2]
+    parts = [part for conv in features for part in (conv, nn.ReLU(), nn.MaxPool2d(2))] + [nn.Flatten()]
+    for weight in hidden:
+        parts += [nn.Linear(weight.shape[1], weight.shape[0]), nn.ReLU()]
+    model = _load(nn.Sequential(*parts[:-1]), p.parameters)
+    x, labels = tg.Tensor(p.x), tg.Tensor(p.labels)
+    optimizer = optim.SGD(model.parameters(), lr=p.rate)
+
+    def step():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), labels)
+        loss.backward()
+        optimizer.step()
+        return (loss,)
+
+    return step
+
+
+def update(p):
+    parameters = [nn.Parameter(a) for a in p.parameters]
+    optimizer = optim.Adam(parameters, lr=p.rate)
+    for parameter, g in zip(parameters, p.gradients, strict=True):
+        parameter.grad = g
+
+    def step():
+        optimizer.step()
+        return (parameters[0],)
+
+    return step
+
+
 def additions(p):
     x, one = tg.Tensor(p.x, requires_grad=True), tg.Tensor(p.one)
 

@@ -1,0 +1,71 @@
+"""A table of vectors, looked up by number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import float32
+from ..errors import OptionError, ShapeError
+from ..namespace import empty
+from ..random import Generator
+from ..tensor import Tensor, no_grad
+from . import functional, init
+from .module import Module, Parameter, _size
+
+
+class Embedding(Module):
+    """y = weight[x]: a vector for each of `num_embeddings` things; equal to a linear layer on one-hot inputs
+
+    The table starts from N(0, 1), as PyTorch's does, the row `padding_idx` from 0; that row gets no gradient. With
+    `max_norm`, rows that are used and longer are first made that long.
+
+    Shapes: x [...] of whole numbers, weight [num_embeddings, embedding_dim], y [..., embedding_dim].
+    """
+
+    weight: Parameter
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, max_norm: float | None = None,
+        norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False, device: str | None = None,
+        dtype: Any = None, *, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        self.num_embeddings = _size("Embedding: num_embeddings", num_embeddings)
+        self.embedding_dim = _size("Embedding: embedding_dim", embedding_dim)
+        if scale_grad_by_freq or sparse:
+            raise OptionError("Embedding: gradients here are dense sums over all uses; leave scale_grad_by_freq and "
+                              "sparse False")  # fmt: skip
+        if padding_idx is not None:
+            if not -num_embeddings <= padding_idx < num_embeddings:
+                raise OptionError(f"Embedding: padding_idx={padding_idx} is not one of {num_embeddings} rows")
+            padding_idx %= num_embeddings
+        self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, norm_type
+        self.weight = Parameter(empty((num_embeddings, embedding_dim), dtype or float32, device))
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: Generator | None = None) -> None:
+        """Draws the table anew."""
+        init.normal_(self.weight, generator=generator)
+        if self.padding_idx is not None:
+            with no_grad():
+                self.weight[self.padding_idx] = 0.0
+
+    @classmethod
+    def from_pretrained(
+        cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None, max_norm: float | None = None,
+        norm_type: float = 2.0,
+    ) -> Embedding:  # fmt: skip
+        """A layer with a table that is there already, which is not trained unless freeze=False."""
+        if embeddings.ndim != 2:
+            raise ShapeError(f"Embedding: the table must be [rows, features], got shape {list(embeddings.shape)}")
+        rows, features = embeddings.shape
+        layer = cls(rows, features, padding_idx, max_norm, norm_type, device=embeddings.device, dtype=embeddings.dtype)
+        layer.weight.copy_(embeddings.detach())
+        layer.weight.requires_grad = not freeze
+        return layer
+
+    def forward(self, x: Any) -> Tensor:
+        return functional.embedding(x, self.weight, self.padding_idx, self.max_norm, self.norm_type)
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
