@@ -108,8 +108,8 @@ class LeNet(Module):
         tanh    the same with tanh, plain averages, and C3 that sees all
         relu    the same with ReLU and maxima
 
-    Images of 28×28 are padded by 2 to the 32×32 of the paper. The paper's variant trains 60,850 numbers; its last layer,
-    there fixed codes, is linear here.
+    Images of 28×28 are padded by 2 to the 32×32 of the paper. The variant of 1998 trains 60,850 numbers; its last
+    layer, fixed codes in the paper, is linear here.
 
     Shapes: x [batch, in_channels, size, size] (or [batch, size, size]), result [batch, classes].
     Source: LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998.
