@@ -209,8 +209,7 @@ def test_checkpoints_nest_and_take_trees(x: tg.Tensor) -> None:
         return y, {"n": 3, "z": y * parts["b"]}
 
     def total(run) -> tuple:
-        a = x.detach().requires_grad_() if hasattr(x, "requires_grad_") else tg.Tensor(x.numpy(), True, device=x.device)
-        b = tg.Tensor(x.numpy() * 2, True, device=x.device)
+        a, b = x.detach().requires_grad_(), tg.Tensor(x.numpy() * 2, True, device=x.device)
         y, more = run({"a": a, "b": b})
         assert more["n"] == 3
         (y * more["z"]).sum().backward()

@@ -130,6 +130,11 @@ class Tensor:
                 raise GraphError("requires_grad = False on a computed tensor; use detach()")
             self._node = None
 
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Sets `requires_grad`, and returns the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
     @property
     def is_leaf(self) -> bool:
         """Whether the tensor was made by the user, not computed from tensors that want gradients."""
