@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,17 @@ def trained(
         model, nn.functional.cross_entropy, optimizer, data.Loader(x, y, batch_size=batch, seed=seed), epochs=epochs,
         evaluate=after, clip_norm=clip, progress=sys.stderr.isatty(),
     )  # fmt: skip
+
+
+def decayed(
+    model: nn.Module, x: Any, y: Any, epochs: int, optimizer: optim.Optimizer, decay: float, seed: int = 0, **how: Any
+) -> Iterator[int]:
+    """Trains epoch by epoch, with a rate that falls by the factor `decay` after each; yields the epoch's number."""
+    for epoch in range(epochs):
+        trained(model, x, y, 1, optimizer, seed=1000 * seed + epoch, **how)
+        yield epoch
+        for group in optimizer.param_groups:
+            group["lr"] *= decay
 
 
 def loss_of(model: nn.Module, x: Any, y: Any, batch: int = 1000) -> float:

@@ -14,15 +14,7 @@ from _evidence import loss_of, options, picture, table, verdict
 
 import tinygrad_mlsp as tg
 from tinygrad_mlsp import nn, optim
-
-
-def moons(n: int, seed: int, noise: float = 0.25) -> tuple[Any, Any]:
-    """Two half circles that reach into each other, and which of them a point is from."""
-    random = np.random.default_rng(seed)
-    y = random.integers(0, 2, n)
-    angle = random.uniform(0, np.pi, n)
-    x = np.stack([np.cos(angle) + y * (1 - 2 * np.cos(angle)), np.sin(angle) + y * (0.5 - 2 * np.sin(angle))], axis=1)
-    return (x + random.normal(0, noise, x.shape)).astype(np.float32), y
+from tinygrad_mlsp.data.toys import two_moons
 
 
 def net(units: int, seed: int) -> nn.Sequential:
@@ -70,8 +62,8 @@ def main() -> None:
     args = options(__doc__, seeds=3)
     started = time.perf_counter()
     steps = 100 if args.quick else 2000
-    x, y = moons(60, 0)
-    test_x, test_y = moons(5000, 1)
+    x, y = two_moons(60, 0.25, seed=0)
+    test_x, test_y = two_moons(5000, 0.25, seed=1)
 
     sizes = (1, 3, 10, 300)
     regions, rows = {}, []
@@ -86,7 +78,7 @@ def main() -> None:
     print()
 
     model = net(300, 0)
-    valid_x, valid_y = moons(500, 2)
+    valid_x, valid_y = two_moons(500, 0.25, seed=2)
     seen = trained(
         model, x, y, steps, lambda m: (loss_of(m, x, y), loss_of(m, valid_x, valid_y), loss_of(m, test_x, test_y))
     )

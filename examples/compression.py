@@ -9,7 +9,7 @@ Sources: Bucilă et al., "Model compression", 2006; Hinton, Vinyals and Dean, "D
 import time
 
 import numpy as np
-from _evidence import errors, mnist, options, picture, table, trained, verdict
+from _evidence import decayed, errors, mnist, options, picture, table, trained, verdict
 
 import tinygrad_mlsp as tg
 from tinygrad_mlsp import data, models, nn, optim
@@ -36,10 +36,8 @@ def main() -> None:
     x, y = unlabelled[: len(y) // 5], y[: len(y) // 5]
     large = teacher(tg.Generator(0))
     optimizer = optim.SGD(large.parameters(), lr=0.1, momentum=0.9)
-    for epoch in range(args.epochs):
-        trained(large, x, y, 1, optimizer, batch=100, seed=epoch, clip=2.0)
-        for group in optimizer.param_groups:
-            group["lr"] *= 0.93
+    for _ in decayed(large, x, y, args.epochs, optimizer, 0.93, batch=100, clip=2.0):
+        pass
     best = errors(large, test_x, test_y)
 
     rows = []

@@ -12,7 +12,7 @@ import itertools
 import time
 
 import numpy as np
-from _evidence import errors, mnist, options, picture, table, trained, verdict
+from _evidence import decayed, errors, mnist, options, picture, table, verdict
 
 import tinygrad_mlsp as tg
 from tinygrad_mlsp import nn, optim
@@ -64,11 +64,8 @@ def main() -> None:
             model = net(drop, generator)
             optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
             history = []
-            for epoch in range(args.epochs):
-                trained(model, x[:cut], y[:cut], 1, optimizer, batch=100, seed=1000 * seed + epoch, clip=2.0)
+            for _ in decayed(model, x[:cut], y[:cut], args.epochs, optimizer, 0.95, seed, batch=100, clip=2.0):
                 history.append((errors(model, x[cut:], y[cut:]), errors(model, test_x, test_y)))
-                for group in optimizer.param_groups:
-                    group["lr"] *= 0.95
             curves[f"{'dropout' if drop else 'plain'}, seed {seed}"] = [h[1] for h in history]
             found.append(min(history)[1])
         rows.append((seed, *found, 100 * (1 - found[1] / found[0])))

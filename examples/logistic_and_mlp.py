@@ -7,7 +7,7 @@ Early stopping on 10,000 images that are not trained on chooses the epoch. Sourc
 import time
 
 import numpy as np
-from _evidence import errors, mnist, options, picture, table, trained, verdict
+from _evidence import decayed, errors, mnist, options, picture, table, trained, verdict
 
 import tinygrad_mlsp as tg
 from tinygrad_mlsp import nn, optim
@@ -18,11 +18,8 @@ def best(
 ) -> float:
     """The test error, in per cent, at the epoch with the least error on the validation images."""
     found = []
-    for epoch in range(epochs):
-        trained(model, *parts["train"], 1, optimizer, batch=batch, seed=1000 * seed + epoch)
+    for _ in decayed(model, *parts["train"], epochs, optimizer, decay, seed, batch=batch):
         found.append((errors(model, *parts["valid"]), errors(model, *parts["test"])))
-        for group in optimizer.param_groups:
-            group["lr"] *= decay
     return min(found)[1]
 
 

@@ -260,11 +260,24 @@ def give(
     return part
 
 
+def carry_by_pull(recipe: Any, xp: Any, g: Any, node: Node, retain: bool, *sweep: Any) -> None:
+    """`carry` of any recipe, by way of its `pull`."""
+    links = node.links
+    if links is None:
+        raise freed(recipe.op)
+    if not retain:
+        node.free()
+    for parent, part in zip(recipe.parents(links), recipe.pull(xp, g, links), strict=True):
+        if parent is not None and part is not None:
+            give(xp, parent, part, *sweep)
+
+
 class FullRecipe:
     """Keeps everything of an application (arguments, result, options), so that forward mode can use it too."""
 
     __slots__ = ("op",)
     lead = 1
+    carry = carry_by_pull
 
     def __init__(self, op: Operation) -> None:
         self.op = op
@@ -293,16 +306,6 @@ class FullRecipe:
             return op.pull_argument(op.list_argument, given, *kept)
         named = zip(op.differentiable, parents, strict=True)
         return [None if parent is None else op.pull_argument(a, given, *kept) for a, parent in named]
-
-    def carry(self, xp: Any, g: Any, node: Node, retain: bool, *sweep: Any) -> None:
-        links = node.links
-        if links is None:
-            raise freed(self.op)
-        if not retain:
-            node.free()
-        for parent, part in zip(links[0], self.pull(xp, g, links), strict=True):
-            if parent is not None and part is not None:
-                give(xp, parent, part, *sweep)
 
     def push(self, xp: Any, tangents: Sequence[Any], kept: Sequence[Any]) -> Any:
         """`tangents` is aligned with the parents; the operation wants them aligned with its arguments."""

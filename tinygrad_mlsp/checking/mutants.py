@@ -7,6 +7,7 @@ methods, functions, graphs recorded earlier), and everything else stays as it is
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,10 +18,10 @@ import numpy as np
 
 from ..backend import space_of, spaces
 from ..derivatives import flatten, jvp, vjp
-from ..errors import Error, OptionError
+from ..errors import OptionError
 from ..namespace import asarray
 from ..op import Operation
-from ..recipe import Recipe, give, unbroadcast
+from ..recipe import Recipe, carry_by_pull, unbroadcast
 from ..sweep import reach
 from ..tensor import Tensor, enable_grad
 
@@ -103,7 +104,7 @@ def planted(site: Site, recipes: Sequence[Recipe]) -> Iterator[None]:
                 shadowed["pull_argument"] = _wrong_pull_argument(site, wrong)
                 for recipe, pull, _ in saved:
                     recipe.pull = _wrong_pull(site, wrong, recipe, pull)
-                    recipe.carry = _carry_by(recipe)
+                    recipe.carry = functools.partial(carry_by_pull, recipe)
             yield
         finally:
             shadowed.pop("push_forward", None)
@@ -177,22 +178,6 @@ def _wrong_pull(site: Site, wrong: Wrong, recipe: Recipe, pull: Callable[..., An
         return parts
 
     return mutant
-
-
-def _carry_by(recipe: Recipe) -> Callable[..., Any]:
-    """`carry` by way of `pull`."""
-
-    def carry(xp: Any, g: Any, node: Any, retain: bool, *sweep: Any) -> None:
-        links = node.links
-        if links is None:
-            raise Error(f"backward through {recipe.op.name}, whose graph an earlier backward() has freed")
-        if not retain:
-            node.free()
-        for parent, part in zip(recipe.parents(links), recipe.pull(xp, g, links), strict=True):
-            if parent is not None:
-                give(xp, parent, part, *sweep)
-
-    return carry
 
 
 def _wrong_pull_argument(site: Site, wrong: Wrong) -> Callable[..., Any]:

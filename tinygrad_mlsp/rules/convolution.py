@@ -221,16 +221,7 @@ def _pick(xp, t, x, y, axis, size, stride, padding, dilation):
     return xp.max_pool_pick(t, x, y, *_line(x.shape, axis, size, stride, padding, dilation))
 
 
-max_pool.adjoints(
-    x=lambda xp, g, x, y, axis, size, stride, padding, dilation: _spread(
-        xp, g, x, y, axis, size, stride, padding, dilation
-    )
-)
-max_pool.tangents(
-    x=lambda xp, t, x, y, axis, size, stride, padding, dilation: _pick(
-        xp, t, x, y, axis, size, stride, padding, dilation
-    )
-)
+max_pool.adjoints(x=_spread).tangents(x=_pick)
 max_pool.at_kink("the first of several largest entries has the slope").ordered()
 max_pool_spread.adjoints(
     u=lambda xp, g, x, top, axis, size, stride, padding, dilation: _pick(

@@ -81,7 +81,7 @@ def _bessel(xp, x, n):
     return xp.i1(x) if n == 0 else xp.iv(x, n=n - 1) / 2 + xp.iv(x, n=n + 1) / 2
 
 
-iv.slopes(x=lambda xp, x, n: _bessel(xp, x, n))
+iv.slopes(x=_bessel)
 i0.slopes(x=lambda xp, x: xp.i1(x))
 i1.slopes(x=lambda xp, x: xp.i0(x) / 2 + xp.iv(x, n=2) / 2)
 

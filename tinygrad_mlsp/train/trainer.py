@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import operator
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 from ..backend import space_of
 from ..errors import CheckpointError, DivergenceError, Error, OptionError
 from ..nn import Module
+from ..nn.module import _size
 from ..nn.utils import clip_grad_norm_
 from ..optim import BFGS, LBFGS, HessianFree, Newton, NonlinearCG, Optimizer
 from ..random import default_generator
@@ -85,7 +85,7 @@ class Trainer(State):
         self.val_metrics = [copy.deepcopy(metric) for metric in metrics]
         self.schedules = list(schedule) if isinstance(schedule, (list, tuple)) else [schedule]
         self.schedule_every, self.monitor = schedule_every, monitor
-        self.accumulate = _whole("accumulate", accumulate, 1)
+        self.accumulate = _size("Trainer: accumulate", accumulate, 1)
         self.clip_norm, self.clip_value, self.device = clip_norm, clip_value, device
         closure = signature(optimizer.step).parameters.get("closure")
         needed = closure is not None and closure.default is Parameter.empty
@@ -117,8 +117,8 @@ class Trainer(State):
         """
         if epochs is None and steps is None:
             raise OptionError("Trainer.fit: how long? Give epochs=, steps=, or both")
-        last_epoch = math.inf if epochs is None else _whole("epochs", epochs)
-        last_step = math.inf if steps is None else _whole("steps", steps)
+        last_epoch = math.inf if epochs is None else _size("Trainer: epochs", epochs)
+        last_step = math.inf if steps is None else _size("Trainer: steps", steps)
         self.stop = self.history.interrupted = False
         self._tell("on_start")
         with self._shown(last_epoch, last_step), _until_interrupted(self):
@@ -442,13 +442,3 @@ def _bad(tensor: Tensor) -> int:
     if tensor.dtype.kind not in "fc":
         return 0
     return tensor.size - int(space_of(tensor._array).isfinite(tensor._array).sum())
-
-
-def _whole(name: str, value: Any, least: int = 0) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least:
-        raise OptionError(f"Trainer: {name} must be a whole number of {least} or more, got {value!r}")
-    return number
