@@ -36,6 +36,7 @@ CORE = [
     "linalg",
     "fft",
     "interop",
+    "torch_names",
     "derivatives",
     "random",
     "custom",

@@ -880,3 +880,29 @@ def test_weak_references_to_tensors(leaf: Make) -> None:
     assert r() is x
     del x
     assert r() is None
+
+
+def test_methods_of_pytorchs_names(make: Make) -> None:
+    values = np.arange(6.0).reshape(2, 3)
+    x = make(values, requires_grad=True, dtype="float64")
+    expected = {
+        "view": (x.view(3, -1), values.reshape(3, 2)),
+        "permute": (x.permute(1, 0), values.T),
+        "permute of a tuple": (x.permute((1, 0)), values.T),
+        "unsqueeze": (x.unsqueeze(1), values[:, None]),
+        "unsqueeze from the end": (x.unsqueeze(-1), values[..., None]),
+        "masked_fill": (x.masked_fill(x > 2, -1.0), np.where(values > 2, -1, values)),
+        "contiguous": (x.contiguous(), values),
+        "cpu": (x.cpu(), values),
+    }
+    for name, (got, wanted) in expected.items():
+        np.testing.assert_array_equal(got.numpy(), wanted, err_msg=name)
+    assert (x.dim(), x.numel()) == (2, 6)
+    dtypes = [getattr(x, n)().dtype for n in ("half", "float", "double", "int", "long", "bool")]
+    assert dtypes == [np.float16, np.float32, np.float64, np.int32, np.int64, np.bool_]
+    (x.masked_fill(x > 2, 7.0).view(-1) ** 2).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), np.where(values > 2, 0, 2 * values))
+    y = make(values)
+    assert y.fill_(3.0) is y and y.tolist() == [[3.0] * 3] * 2 and y.zero_().tolist() == [[0.0] * 3] * 2
+    with pytest.raises(DTypeError, match="mask must be of booleans"):
+        x.masked_fill([1.0, 0.0, 0.0], 2.0)

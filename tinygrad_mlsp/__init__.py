@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from . import interop, namespace
+from . import interop, namespace, torch_names  # noqa: F401 (torch_names adds methods to Tensor)
 from .derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .errors import Error
 from .interop import from_dlpack
