@@ -31,12 +31,13 @@ __all__ = [
 ]  # fmt: skip
 
 _rooms = (
-    "linalg", "fft", "nn", "optim", "data", "train", "models", "viz", "interpret", "checking", "experiments", "backend",
-    "random",
+    "linalg", "fft", "nn", "optim", "energy", "data", "train", "models", "viz", "interpret", "checking", "experiments",
+    "backend", "random", "amp",
 )  # fmt: skip
 
 _from = {
     "Generator": "random", "manual_seed": "random", "check": "checking", "checkpoint": "custom", "custom_vjp": "custom",
+    "autocast": "amp",
 }  # fmt: skip
 
 

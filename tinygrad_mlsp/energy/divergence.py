@@ -1,0 +1,79 @@
+"""Learning an energy: data down, the model's own samples up.
+
+The gradient of −mean ln p(v) is that of mean F(data) − E_model[F]. What differs between the methods is where the
+samples that stand for the model come from; they are held constant. A source of samples is called with the batch, and
+the hidden units' inputs for it where these are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import OptionError
+from ..random import Generator
+from ..tensor import Tensor, no_grad
+from .rbm import RBM
+
+Samples = Callable[[Tensor, Tensor], Tensor]
+
+
+def contrastive_divergence(model: RBM, v: Tensor, samples: Samples) -> Tensor:
+    """L = mean F(v) − mean F(samples), whose gradient is the learning rule ⟨∂F⟩_data − ⟨∂F⟩_model
+
+    The value of L is no likelihood: it may be negative, and says little by itself.
+    Shapes: v [batch, visible].
+    Source: Hinton, "Training products of experts by minimizing contrastive divergence", 2002.
+    """
+    z = model.hidden_input(v)
+    drawn = samples(v, z.detach())
+    return model.free_energy(v, z).mean() - model.free_energy(drawn).mean()
+
+
+def exact_divergence(model: RBM, v: Tensor) -> Tensor:
+    """L = mean F(v) + ln Z, the negative log-likelihood, exactly, in nats; for machines small enough to enumerate"""
+    return model.free_energy(v).mean() + model.log_partition()
+
+
+class FromData:
+    """CD-k: k rounds of Gibbs sampling from the batch itself
+
+    The first hidden states are drawn from inputs that are already known. `mean_field` takes the visible means in place
+    of the last visible sample, as is often done for pictures.
+    """
+
+    def __init__(
+        self, model: RBM, steps: int = 1, *, mean_field: bool = False, generator: Generator | None = None
+    ) -> None:
+        if steps < 1:
+            raise OptionError(f"FromData: steps must be at least 1, got {steps!r}")
+        self.model, self.steps, self.mean_field, self.generator = model, steps, mean_field, generator
+
+    def __call__(self, v: Tensor, z: Tensor) -> Tensor:
+        model, generator = self.model, self.generator
+        with no_grad():
+            for step in range(self.steps):
+                h = model.hidden.sample(z, 1.0, generator)
+                inputs = model.visible_input(h)
+                if step + 1 < self.steps:
+                    z = model.hidden_input(model.visible.sample(inputs, 1.0, generator))
+            return model.visible.mean(inputs) if self.mean_field else model.visible.sample(inputs, 1.0, generator)
+
+
+class Persistent:
+    """PCD: chains that go on where they stood at the last update, `steps` rounds each time
+
+    The chains start at the first batch given, or at `start`.
+    Source: Tieleman, "Training restricted Boltzmann machines using approximations to the likelihood gradient", 2008.
+    """
+
+    def __init__(
+        self, model: RBM, steps: int = 1, *, start: Tensor | None = None, generator: Generator | None = None
+    ) -> None:
+        if steps < 1:
+            raise OptionError(f"Persistent: steps must be at least 1, got {steps!r}")
+        self.model, self.steps, self.generator, self.chains = model, steps, generator, start
+
+    def __call__(self, v: Tensor, z: Any = None) -> Tensor:
+        self.chains = self.model.gibbs(v if self.chains is None else self.chains, self.steps, generator=self.generator)
+        return self.chains

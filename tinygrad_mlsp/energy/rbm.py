@@ -1,0 +1,212 @@
+"""The restricted Boltzmann machine, with units of any kind on either side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import float32
+from ..errors import DTypeError, OptionError, ShapeError
+from ..namespace import asarray, zeros
+from ..nn import Module, Parameter
+from ..random import Generator, default_generator
+from ..tensor import Tensor, no_grad, record_of
+from .enumeration import log_sum
+from .units import Units, as_units
+
+_where = record_of("where")
+
+
+class RBM(Module):
+    """E(v, h) = A(v) + B(h) − (s(v) − μ)ᵀ W (s(h) − λ), with A, B and s of the units; p(v, h) = e^(−E)/Z
+
+    For binary units on both sides E = −bᵀv − cᵀh − vᵀWh, the binary RBM. `visible` and `hidden` are numbers of
+    binary units, or `Units`: Gaussian(n), Softmax(classes), Joint(Bernoulli(784), Softmax(10)) …
+    The offsets μ and λ are 0 unless the machine is centred; see `center`.
+
+    Shapes: v [batch, visible], h [batch, hidden], weight [visible, hidden]. Energies are in nats, [batch].
+    Source: Smolensky, "Harmony theory", 1986; Hinton, "A practical guide to training restricted Boltzmann machines",
+    2010. Centring: Montavon and Müller, "Deep Boltzmann machines and the centering trick", 2012.
+    """
+
+    def __init__(
+        self, visible: int | Units, hidden: int | Units, *, std: float = 0.01, generator: Generator | None = None,
+        dtype: Any = float32, device: str = "cpu",
+    ) -> None:  # fmt: skip
+        if not std >= 0:
+            raise OptionError(f"RBM: std of the initial weights must not be negative, got {std!r}")
+        self.visible, self.hidden = as_units(visible, "RBM: visible"), as_units(hidden, "RBM: hidden")
+        self.visible_offset: Tensor | None
+        self.hidden_offset: Tensor | None
+        shape = (self.visible.size, self.hidden.size)
+        drawn = (generator or default_generator()).normal(shape, 0.0, std, dtype=np.dtype(dtype))
+        self.weight = Parameter(drawn)
+        self.register_buffer("visible_offset", None)
+        self.register_buffer("hidden_offset", None)
+        self.to(device, dtype)
+
+    def extra_repr(self) -> str:
+        return f"{self.visible.size}, {self.hidden.size}"
+
+    # What the layers send to each other
+
+    def hidden_input(self, v: Tensor) -> Tensor:
+        """z = c + Wᵀ(s(v) − μ), the hidden units' total input    [batch, hidden]"""
+        seen = self.visible.scaled(v)
+        if self.visible_offset is not None:
+            seen = seen - self.visible_offset
+        return seen @ self.weight + self.hidden.bias
+
+    def visible_input(self, h: Tensor) -> Tensor:
+        """z = b + W(s(h) − λ), the visible units' total input    [batch, visible]"""
+        seen = self.hidden.scaled(h)
+        if self.hidden_offset is not None:
+            seen = seen - self.hidden_offset
+        return seen @ self.weight.mT + self.visible.bias
+
+    def energy(self, v: Tensor, h: Tensor) -> Tensor:
+        """E(v, h)    [batch]"""
+        seen = self.hidden.scaled(h)
+        if self.hidden_offset is not None:
+            seen = seen - self.hidden_offset
+        sent = self.hidden_input(v) - self.hidden.bias
+        return self.visible.energy(v) + self.hidden.energy(h) - (sent * seen).sum(axis=-1)
+
+    def free_energy(self, v: Tensor, hidden_input: Tensor | None = None) -> Tensor:
+        """F(v) = −ln Σ_h e^(−E(v, h)), so that p(v) = e^(−F(v))/Z    [batch]
+
+        `hidden_input(v)` may be passed where it is known, so that nothing is computed twice.
+        """
+        z = self.hidden_input(v) if hidden_input is None else hidden_input
+        free = self.visible.energy(v) - self.hidden.log_normalizer(z)
+        return free if self.hidden_offset is None else free + (z - self.hidden.bias) @ self.hidden_offset
+
+    def hidden_free_energy(self, h: Tensor) -> Tensor:
+        """−ln Σ_v e^(−E(v, h)), so that p(h) = e^(−that)/Z    [batch]"""
+        z = self.visible_input(h)
+        free = self.hidden.energy(h) - self.visible.log_normalizer(z)
+        return free if self.visible_offset is None else free + (z - self.visible.bias) @ self.visible_offset
+
+    def forward(self, v: Tensor) -> Tensor:
+        """E[h | v], the features    [batch, hidden]"""
+        return self.hidden.mean(self.hidden_input(v))
+
+    # Sampling
+
+    def sample_hidden(self, v: Tensor, beta: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """h from p(h | v) at the inverse temperature β"""
+        return self.hidden.sample(self.hidden_input(v), beta, generator)
+
+    def sample_visible(self, h: Tensor, beta: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """v from p(v | h) at the inverse temperature β"""
+        return self.visible.sample(self.visible_input(h), beta, generator)
+
+    def reconstruct(self, v: Tensor) -> Tensor:
+        """E[v | h] at h = E[h | v]    [batch, visible]"""
+        return self.visible.mean(self.visible_input(self(v)))
+
+    def gibbs(
+        self, v: Tensor, steps: int = 1, *, clamp: Any = None, beta: float = 1.0, generator: Generator | None = None
+    ) -> Tensor:
+        """v after so many rounds of h from p(h | v), v from p(v | h); nothing is recorded
+
+        `clamp` is a mask of visible units, [visible] or [batch, visible], True where the value given stays.
+        """
+        with no_grad():
+            kept = None if clamp is None else _mask(clamp, v, "RBM.gibbs")
+            x = v
+            for _ in range(steps):
+                x = self.sample_visible(self.sample_hidden(x, beta, generator), beta, generator)
+                if kept is not None:
+                    x = _where(kept, v, x)
+            return x
+
+    def sample(
+        self, n: int, steps: int = 1000, *, start: Tensor | None = None, clamp: Any = None,
+        generator: Generator | None = None,
+    ) -> Tensor:  # fmt: skip
+        """n fantasies, after so many rounds of Gibbs sampling from the visible biases alone, or from `start`
+
+        With `clamp`, a mask, the marked units of `start` stay.
+        """
+        with no_grad():
+            if start is None:
+                if clamp is not None:
+                    raise OptionError("RBM.sample: clamp marks units of `start`, which is missing")
+                nothing = zeros((n, self.visible.size), dtype=self.weight.dtype, device=self.weight.device)
+                start = self.visible.sample(nothing + self.visible.bias, 1.0, generator)
+            return self.gibbs(start, steps, clamp=clamp, generator=generator)
+
+    # Exact, for small machines
+
+    def log_partition(self) -> Tensor:
+        """ln Z, exactly, by summing over the states of the layer with fewer; gradients flow through it
+
+        Raises: OptionError where both layers have too many states, or are continua.
+        """
+        hidden_first = self.hidden.size <= self.visible.size
+        try:
+            states = (self.hidden if hidden_first else self.visible).states()
+        except OptionError:
+            hidden_first = not hidden_first
+            states = (self.hidden if hidden_first else self.visible).states()
+        return log_sum(lambda s: -(self.hidden_free_energy(s) if hidden_first else self.free_energy(s)), states)
+
+    def log_likelihood(self, v: Tensor, log_partition: Any = None) -> Tensor:
+        """ln p(v) = −F(v) − ln Z, in nats    [batch]; ln Z exactly, unless an estimate of it is given"""
+        return -self.free_energy(v) - (self.log_partition() if log_partition is None else log_partition)
+
+    # Centring
+
+    def center(self, v: Tensor, rate: float = 0.01) -> None:
+        """Moves the offsets μ and λ this share of the way to the means of s(v) and s(E[h | v]), and the biases so that
+        the distribution stays what it is
+
+        With rate=1 the offsets are these means. Called before each step it makes the gradient the centred one.
+        """
+        with no_grad():
+            seen = self.visible.scaled(v).mean(axis=0)
+            features = self.hidden.scaled(self(v)).mean(axis=0)
+            old_v = seen * 0 if self.visible_offset is None else self.visible_offset
+            old_h = features * 0 if self.hidden_offset is None else self.hidden_offset
+            step_v, step_h = rate * (seen - old_v), rate * (features - old_h)
+            self.visible.shift_bias(self.weight @ step_h)
+            self.hidden.shift_bias(step_v @ self.weight)
+            self.visible_offset, self.hidden_offset = old_v + step_v, old_h + step_h
+
+    def check_data(self, v: Any, what: str) -> Tensor:
+        """The data as a Tensor, where the machine is
+
+        Raises: ShapeError, DTypeError or OptionError for data that the visible units cannot stand for: another width,
+        none at all, NaN, infinity, values out of range.
+        """
+        if hasattr(v, "toarray"):
+            raise DTypeError(f"{what}: the data are a sparse matrix; give dense ones, v.toarray()")
+        x = v if isinstance(v, Tensor) else asarray(v)
+        if x.ndim != 2 or x.shape[1] != self.visible.size or not len(x):
+            raise ShapeError(
+                f"{what}: data of {self.visible.size} visible units have the shape [batch, {self.visible.size}] with "
+                f"at least one row, got {list(x.shape)}"
+            )
+        values = x.numpy()
+        if values.dtype.kind not in "biuf":
+            raise DTypeError(f"{what}: the data must be real numbers, not {x.dtype}")
+        if not np.isfinite(values).all():
+            row, column = np.argwhere(~np.isfinite(values))[0]
+            raise OptionError(f"{what}: the data have {values[row, column]} in row {row}, column {column}")
+        if (fault := self.visible.fault(values)) is not None:
+            raise OptionError(
+                f"{what}: the data do not suit the visible units ({type(self.visible).__name__}): {fault}"
+            )
+        return x.to(self.weight.device, self.weight.dtype)
+
+
+def _mask(clamp: Any, v: Tensor, what: str) -> Tensor:
+    mask = clamp if isinstance(clamp, Tensor) else Tensor(clamp, device=v.device)
+    if mask.dtype.kind != "b" or mask.shape not in (v.shape, v.shape[-1:]):
+        raise ShapeError(
+            f"{what}: clamp is a mask of booleans of shape {list(v.shape[-1:])} or {list(v.shape)}, got {mask.dtype} "
+            f"{list(mask.shape)}"
+        )
+    return mask
