@@ -41,14 +41,18 @@ CORE = [
     "random",
     "custom",
 ]
-REST = ["interpret", "checking", "viz", "nn", "optim", "energy", "models", "data", "train", "experiments", "cli"]
+REST = [
+    "interpret", "checking", "viz", "nn", "optim", "amp", "energy", "models", "data", "train", "experiments", "cli",
+]  # fmt: skip
 # The rest stand side by side, all of them below the core; these look at their neighbours.
 NEIGHBOURS = {
+    "viz": {"interpret"},  # formulas beside the numbers
     "nn": {"interpret"},
     "optim": {"nn"},  # averaging: of modules
     "models": {"nn", "optim"},
     "energy": {"nn", "optim"},
-    "train": {"nn", "optim"},
+    "amp": {"nn", "optim"},
+    "train": {"nn", "optim", "amp"},
     "experiments": {*REST} - {"cli"},
     "cli": {*REST, "__version__"},
 }

@@ -14,7 +14,8 @@ of length one come and go unwritten, as in broadcasting. What is needed twice ge
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ from ..op import Operation, registry
 from ..recipe import unbroadcast
 from .shape_space import ShapeArray
 from .symbols import Size, Symbol, ValueNeeded, space
-from .writer import Writer, equations
+from .writer import HOLE, Writer, equations, holes
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Formula:
         return rf"$\begin{{aligned}} {rows} \end{{aligned}}$" if self.style == "latex" else None
 
 
-_LETTERS = {
+LETTERS = {
     "logits": "x", "target": "t", "weight": "W", "bias": "b", "condition": "c", "indices": "i", "arrays": "x",
     "sign_of": "s", "gates": "z",
 }  # fmt: skip
@@ -131,10 +132,35 @@ def formula(operation: Operation | str, *sample: Any, style: str = "text", **opt
     return Application(op, sample, options, style == "latex").formula(style)
 
 
+_HOLE = re.compile(f"{HOLE[0]}([^|]*)\\|([^|]*)\\|([^{HOLE[1]}]*){HOLE[1]}")
+
+
+@dataclass(frozen=True)
+class Template:
+    """A formula in which each letter is a hole, to be filled with the letters, or the numbers, of one application."""
+
+    formula: Formula
+
+    def filled(self, text: str, put: Callable[[str, int | None, str], str]) -> str:
+        """One of the formula's texts, with `put(letter, number, mark)` for each letter: put("x", 2, "bar") for x̄₂"""
+        return _HOLE.sub(
+            lambda hole: put(hole[1], int(hole[2]) if hole[2] else None, hole[3].removeprefix("\\")), text
+        )
+
+
+def template(operation: Operation, *sample: Any, style: str = "text", **options: Any) -> Template:
+    """The operation's formula with holes for letters; see `formula`."""
+    token = holes.set(True)
+    try:
+        return Template(formula(operation, *sample, style=style, **options))
+    finally:
+        holes.reset(token)
+
+
 def _leaf(name: str, number: int | None, mark: str, like: Any) -> Symbol:
     """A letter of the shape and dtype of an array, or of whatever has them."""
     like = like if hasattr(like, "dtype") else np.asarray(like)
-    return Symbol("symbol", (_LETTERS.get(name, name), number, mark), {}, ShapeArray(like.shape, like.dtype))
+    return Symbol("symbol", (LETTERS.get(name, name), number, mark), {}, ShapeArray(like.shape, like.dtype))
 
 
 class Application:

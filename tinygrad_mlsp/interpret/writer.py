@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +71,10 @@ _PRODUCTS, _SUMS = ("multiply", "divide", "over"), ("add", "subtract", "negative
 _MATRICES = ("matmul", "matrix_transpose", "inv")
 _SUBSCRIPT = str.maketrans("0123456789-−", "₀₁₂₃₄₅₆₇₈₉₋₋")
 _SUPERSCRIPT = str.maketrans("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
+
+
+HOLE = "\ue000", "\ue001"  # characters of private use, around the letters of a template
+holes: ContextVar[bool] = ContextVar("holes", default=False)
 
 
 def _unwritten(x: Symbol) -> Symbol:
@@ -440,6 +445,8 @@ class Writer:
     def leaf(self, letter: str, number: int | None, mark: str) -> str:
         """x, x̄, ẋ, x₁; a longer name is barred letter by letter."""
         self.used.add(letter)
+        if holes.get():
+            return f"{HOLE[0]}{letter}|{'' if number is None else number}|{mark}{HOLE[1]}"
         if self.latex:
             text = letter if len(letter) == 1 else self.word(letter)
             text = f"{mark} {text}" if mark else text

@@ -2,5 +2,6 @@
 
 from .graph import Edge, Graph, Node
 from .tape import Trace, graph_of, trace
+from .walk import Walk, walk
 
-__all__ = ["Edge", "Graph", "Node", "Trace", "graph_of", "trace"]
+__all__ = ["Edge", "Graph", "Node", "Trace", "Walk", "graph_of", "trace", "walk"]

@@ -12,9 +12,10 @@ steps are intervals of the creation order: nothing is stored in a node for them.
 from __future__ import annotations
 
 import bisect
+import math
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import sqrt
 from typing import Any
 
 from ..backend import space_of
@@ -34,7 +35,7 @@ def norm(array: Any) -> float:
     top = float(size.max()) if size.size else 0.0
     if top == 0.0 or top != top or top == float("inf"):
         return top
-    return top * sqrt(float(((size / top) ** 2).sum()))
+    return top * math.sqrt(float(((size / top) ** 2).sum()))
 
 
 class Trace:
@@ -50,6 +51,7 @@ class Trace:
         self._names: dict[int, str] = {}  # parameters, by the order of their nodes
         self._modules: dict[int, str] = {}
         self._tokens: list[Any] = []
+        self._opened, self._closed = math.inf, math.inf
         if model is not None:
             self._learn_names(model)
 
@@ -61,12 +63,15 @@ class Trace:
                 self._names.setdefault(parameter._node.order, name)
 
     def __enter__(self) -> Trace:
+        self._opened = -next_order()
+        _traces.append(weakref.ref(self))
         self._tokens = [_observer.set(self), _mode.set(FULL)]
         return self
 
     def __exit__(self, *_: Any) -> None:
         _mode.reset(self._tokens.pop())
         _observer.reset(self._tokens.pop())
+        self._closed = -next_order()
 
     # Told by modules and recurrent loops
 
@@ -115,9 +120,9 @@ class Trace:
         if node.recipe.op.several or isinstance(g, (dict, tuple)):
             gain = None
         else:
-            whole = norm(g)
-            gain = norm(part) / whole if whole else None
-        self._came_back.setdefault((node.order, _whole(parent).order), []).append((norm(part), gain))
+            arrived = norm(g)
+            gain = norm(part) / arrived if arrived else None
+        self._came_back.setdefault((node.order, whole(parent).order), []).append((norm(part), gain))
 
     def _keep(self, node: TapeNode) -> None:
         if node.order in self._nodes or node.recipe is PART:
@@ -144,20 +149,20 @@ class Trace:
                     items = [(name, given.get(name), value)]
                 for label, parent, array in items:
                     if parent is not None:
-                        edges.append((_whole(parent).order, label))
+                        edges.append((whole(parent).order, label))
                     elif getattr(array, "shape", ()):  # numbers are left out
                         edges.append((self._constant(array), label))
             dtype = str(y[0].dtype if op.several else y.dtype)
         else:
             names = [op.list_argument] * len(node.parents) if op.list_argument else op.differentiable
-            edges = [(_whole(p).order, a) for p, a in zip(node.parents, names, strict=True) if p is not None]
+            edges = [(whole(p).order, a) for p, a in zip(node.parents, names, strict=True) if p is not None]
             dtype = ""
         self._edges[node.order] = edges
         self._nodes[node.order] = Node(-node.order, "operation", op.name, "", shape, dtype, scope)
 
     def _constant(self, array: Any) -> int:
         """A node for an array that wants no gradient; one an array, however often it is used."""
-        order = -(1 << 62) - id(array)
+        order = constant_order(array)
         if order not in self._nodes:
             self._nodes[order] = Node(-order, "constant", "", "", tuple(array.shape), str(array.dtype))
         return order
@@ -182,8 +187,27 @@ class Trace:
         return Graph(tuple(nodes), tuple(edges), title)
 
 
-def _whole(node: TapeNode) -> TapeNode:
+def constant_order(array: Any) -> int:
+    """What stands for the order of an array that has no node."""
+    return -(1 << 62) - id(array)
+
+
+def whole(node: TapeNode) -> TapeNode:
+    """The operation's node, for one that stands for one of several results."""
     return node.links[0] if node.recipe is PART else node
+
+
+_traces: list[weakref.ref[Trace]] = []
+
+
+def containing(order: int) -> Trace | None:
+    """The trace in which the node of this order was made, if it still exists."""
+    _traces[:] = [ref for ref in _traces if ref() is not None]
+    for ref in reversed(_traces):
+        found = ref()
+        if found is not None and found._opened < -order < found._closed:
+            return found
+    return None
 
 
 def trace(model: Any = None) -> Trace:
