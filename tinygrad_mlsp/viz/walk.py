@@ -10,7 +10,7 @@ The explanations, the step player and the diff are made of these records; nothin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -179,6 +179,7 @@ def walk(
     root: Tensor,
     model: Any = None,
     *,
+    names: Mapping[str, Tensor] | None = None,
     gradient: Any = None,
     title: str = "",
     keep: int = KEEP,
@@ -186,9 +187,10 @@ def walk(
 ) -> Walk:
     """Walks back from a Tensor, once, without touching any `.grad`; the graph stays for a later backward().
 
-    Names come from the trace in which it was computed (found by itself while the trace exists), else parameters are
-    named by the `model`. What the derivatives do not need was not kept, unless it was computed inside `viz.trace()`:
-    such values are None. Hooks on tensors run as in any backward pass.
+    Modules and time steps come from the trace in which it was computed (found by itself while the trace exists);
+    parameters are named by the `model` too, and tensors of your own by `names`: {"h": h}. What the derivatives do not
+    need was not kept, unless it was computed inside `viz.trace()`: such values are None. Hooks on tensors run as in any
+    backward pass.
 
     Raises: GraphError for a Tensor without a graph, or one that backward() has freed; OptionError unless keep ≥ 1.
     """
@@ -227,7 +229,7 @@ def walk(
             if parameter._node is not None:
                 values.note(parameter._node, parameter._array)
     records = {-node.id: node for node in graph.nodes}
-    letters = _letters(records)
+    letters = _letters(records, _orders(names or {}))
     constants = [order for order, node in records.items() if node.kind == "constant"]
     ids = {order: -1 - i for i, order in enumerate(sorted(constants, reverse=True))}  # below all others, and small
     steps = [
@@ -330,15 +332,40 @@ def subscript(number: int) -> str:
     return str(number).translate(_SUBSCRIPT)
 
 
-def _letters(records: dict[int, Node]) -> dict[int, str]:
-    """What the walk calls each node: parameters by their names, inputs x₁, constants c₁, results z₁, z₂ …"""
-    counts = dict.fromkeys(("operation", "input", "constant", "parameter"), 0)
-    letters = {}
+def _orders(names: Mapping[str, Tensor]) -> dict[int, str]:
+    """The names given, by the order of what they name: a node, or an array that has none."""
+    found = {}
+    for name, tensor in names.items():
+        _check_tensor(tensor)
+        node = tensor._node
+        found[constant_order(tensor._array) if node is None else whole(node).order] = name
+    return found
+
+
+def _letters(records: dict[int, Node], given: dict[int, str]) -> dict[int, str]:
+    """What the walk calls each node: as it is told; else W₁, b₁ for a layer's parameters, x₁ for what was put in, z₁,
+    z₂ … for results."""
+    layers: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    letters: dict[int, str] = {}
+    used = set(given.values())
     for order in sorted(records, reverse=True):
         node = records[order]
-        counts[node.kind] += 1
-        letter = {"operation": "z", "input": "x", "constant": "c", "parameter": "w"}[node.kind]
-        letters[order] = node.name or letter + subscript(counts[node.kind])
+        if order in given:
+            letters[order] = given[order]
+            continue
+        layer, _, last = node.name.rpartition(".")
+        if last in ("weight", "bias"):
+            base, number = ("W" if last == "weight" else "b"), layers.setdefault(layer, len(layers) + 1)
+        else:
+            base = "z" if node.kind == "operation" else last if node.name and len(last) <= 4 else "x"
+            number = counts[base] = counts.get(base, 0) + 1
+        letter = last if base == last and last not in used else base + subscript(number)
+        while letter in used:
+            number = counts[base] = max(counts.get(base, 0), number) + 1
+            letter = base + subscript(number)
+        used.add(letter)
+        letters[order] = letter
     return letters
 
 
