@@ -2,7 +2,21 @@
 
 from .explain import Explanation, explain
 from .graph import Edge, Graph, Node
+from .player import Player, play
 from .tape import Trace, graph_of, trace
 from .walk import Walk, walk
 
-__all__ = ["Edge", "Explanation", "Graph", "Node", "Trace", "Walk", "explain", "graph_of", "trace", "walk"]
+__all__ = [
+    "Edge",
+    "Explanation",
+    "Graph",
+    "Node",
+    "Player",
+    "Trace",
+    "Walk",
+    "explain",
+    "graph_of",
+    "play",
+    "trace",
+    "walk",
+]

@@ -47,6 +47,8 @@ class Trace:
         self._came_back: dict[tuple[int, int], list[tuple[float, float | None]]] = {}
         self._starts: list[int] = [0]  # when each scope began, in the order of creation …
         self._scopes: list[tuple[str, ...]] = [()]  # … and which it was
+        self._calls: list[tuple[int, ...]] = [()]  # and for each part of it, which time it was entered
+        self._entered = 0
         self._stack: list[str] = [""]  # dotted names of the modules that are running
         self._names: dict[int, str] = {}  # parameters, by the order of their nodes
         self._modules: dict[int, str] = {}
@@ -77,16 +79,25 @@ class Trace:
 
     @contextmanager
     def _scope(self, *labels: str) -> Iterator[None]:
-        before = self._scopes[-1]
-        self._enter((*before, *labels))
+        before, calls = self._scopes[-1], self._calls[-1]
+        self._entered += 1
+        self._enter((*before, *labels), (*calls, *(self._entered for _ in labels)))
         try:
             yield
         finally:
-            self._enter(before)
+            self._enter(before, calls)
 
-    def _enter(self, scope: tuple[str, ...]) -> None:
+    def _enter(self, scope: tuple[str, ...], calls: tuple[int, ...]) -> None:
         self._starts.append(-next_order())
         self._scopes.append(scope)
+        self._calls.append(calls)
+
+    def _place(self, order: int) -> int:
+        return bisect.bisect_right(self._starts, -order) - 1
+
+    def calls(self, order: int) -> tuple[int, ...]:
+        """For each part of a node's scope, a number that differs between one time that it was entered and the next."""
+        return self._calls[self._place(order)]
 
     @contextmanager
     def module(self, module: Any) -> Iterator[None]:
@@ -135,7 +146,7 @@ class Trace:
         if node.links is None:
             raise GraphError("graph: an earlier backward() has freed it; draw before, or compute inside viz.trace()")
         op = node.recipe.op
-        scope = self._scopes[bisect.bisect_right(self._starts, -node.order) - 1]
+        scope = self._scopes[self._place(node.order)]
         shape = node.shape if isinstance(node.shape, tuple) else ()
         edges = []
         if isinstance(node.recipe, FullRecipe):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from ..tensor import Tensor
 from .graph import Graph, Node
 from .tape import Trace, _check_tensor, constant_order, containing, norm, whole
 
-KEEP = 12  # entries of an array that are kept to be shown
+KEEP, LARGE = 12, 2_000  # entries of an array that are kept to be shown; beyond so many operations, a third of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +58,21 @@ def value_of(array: Any, keep: int = KEEP) -> Value:
     array = array._array if isinstance(array, Tensor) else array
     if not hasattr(array, "dtype"):
         array = np.asarray(array)
+    shape, dtype = tuple(array.shape), _name_of(array.dtype)
+    if array.size == 1:
+        x = array.item()
+        fine = math.isfinite(abs(x))
+        return Value(shape, dtype, (x,), abs(x), *((abs(x),) * 2 if array.dtype.kind == "c" else (x, x)), odd=not fine)
     xp = space_of(array)
-    flat = array.reshape(-1)
-    entries = tuple(to_numpy(flat[:keep]).tolist())
+    entries = tuple(to_numpy(array.reshape(-1)[:keep]).tolist())
     if array.dtype.kind == "b" or not array.size:
-        return Value(tuple(array.shape), str(array.dtype), entries, norm(array.astype("float32")), 0.0, 0.0)
+        return Value(shape, dtype, entries, norm(array.astype("float32")), 0.0, 0.0)
     sized = xp.abs(array) if array.dtype.kind == "c" else array
     odd = 0 if array.dtype.kind in "iu" else array.size - int(xp.isfinite(array).sum())
-    return Value(
-        tuple(array.shape), str(array.dtype), entries, norm(array), float(sized.min()), float(sized.max()), odd
-    )
+    return Value(shape, dtype, entries, norm(array), float(sized.min()), float(sized.max()), odd)
+
+
+_name_of = lru_cache(64)(str)  # NumPy takes microseconds to spell a dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ class Step:
     results: tuple[Value | None, ...]  # one, or several; None: not kept
     upstream: tuple[Value | None, ...]  # the cotangent of each result; None where none came
     shape: tuple[int, ...] = ()
+    calls: tuple[int, ...] = ()  # which call of each module, or pass of each loop, of the scope it belongs to
     _formulas: tuple[Template | None, Template | None] = (None, None)  # in text and in LaTeX
 
     @property
@@ -182,7 +188,7 @@ def walk(
     names: Mapping[str, Tensor] | None = None,
     gradient: Any = None,
     title: str = "",
-    keep: int = KEEP,
+    keep: int | None = None,
     trace: Trace | None = None,
 ) -> Walk:
     """Walks back from a Tensor, once, without touching any `.grad`; the graph stays for a later backward().
@@ -197,7 +203,7 @@ def walk(
     _check_tensor(root)
     if root._node is None:
         raise GraphError("walk: this tensor was not computed from anything that wants a gradient")
-    if keep < 1:
+    if keep is not None and keep < 1:
         raise OptionError(f"walk: keep is how many entries of an array are kept, at least 1; got {keep!r}")
     xp = space_of(root._array)
     if gradient is None:
@@ -212,6 +218,8 @@ def walk(
     if model is not None:
         found._learn_names(model)
     nodes = reach([root._node])
+    if keep is None:
+        keep = KEEP if len(nodes) <= LARGE else KEEP // 3
     graph = found.graph(root, title)  # first: it refuses what has been freed
     watcher = _Watcher(keep)
     leaves = [n for n in nodes.values() if n.recipe is None]
@@ -229,11 +237,14 @@ def walk(
             if parameter._node is not None:
                 values.note(parameter._node, parameter._array)
     records = {-node.id: node for node in graph.nodes}
-    letters = _letters(records, _orders(names or {}))
-    constants = [order for order, node in records.items() if node.kind == "constant"]
-    ids = {order: -1 - i for i, order in enumerate(sorted(constants, reverse=True))}  # below all others, and small
+    constants: dict[int, None] = {}  # in the order of their first use
+    for edge in sorted(graph.edges, key=lambda e: e.target):
+        if records[-edge.source].kind == "constant":
+            constants.setdefault(-edge.source)
+    ids = {order: -1 - i for i, order in enumerate(constants)}  # below all others, and small
+    letters = _letters(records, [*sorted(records.keys() - constants, reverse=True), *constants], _orders(names or {}))
     steps = [
-        _step(nodes[order], records[order], letters, ids, values, watcher, keep)
+        _step(nodes[order], records[order], letters, ids, values, watcher, found, keep)
         for order in sorted(nodes, reverse=True)
         if nodes[order].recipe is not None and nodes[order].recipe is not PART
     ]
@@ -342,21 +353,21 @@ def _orders(names: Mapping[str, Tensor]) -> dict[int, str]:
     return found
 
 
-def _letters(records: dict[int, Node], given: dict[int, str]) -> dict[int, str]:
+def _letters(records: dict[int, Node], orders: list[int], given: dict[int, str]) -> dict[int, str]:
     """What the walk calls each node: as it is told; else W₁, b₁ for a layer's parameters, x₁ for what was put in, z₁,
     z₂ … for results."""
     layers: dict[str, int] = {}
     counts: dict[str, int] = {}
     letters: dict[int, str] = {}
     used = set(given.values())
-    for order in sorted(records, reverse=True):
+    for order in orders:
         node = records[order]
         if order in given:
             letters[order] = given[order]
             continue
         layer, _, last = node.name.rpartition(".")
-        if last in ("weight", "bias"):
-            base, number = ("W" if last == "weight" else "b"), layers.setdefault(layer, len(layers) + 1)
+        if last.startswith(("weight", "bias")):
+            base, number = ("W" if last.startswith("weight") else "b"), layers.setdefault(layer, len(layers) + 1)
         else:
             base = "z" if node.kind == "operation" else last if node.name and len(last) <= 4 else "x"
             number = counts[base] = counts.get(base, 0) + 1
@@ -408,6 +419,7 @@ def _step(
     ids: dict[int, int],
     values: _Kept,
     watcher: _Watcher,
+    trace: Trace,
     keep: int,
 ) -> Step:
     op, order = node.recipe.op, node.order
@@ -463,7 +475,7 @@ def _step(
     shown = tuple((o, v) for o, v in options.items() if v != op.options.get(o))
     return Step(
         -order, op.name, record.scope, letters[order], tuple(arguments), shown, results, upstream,
-        record.shape, _formulas(op, sample, options),
+        record.shape, trace.calls(order), _formulas(op, sample, options),
     )  # fmt: skip
 
 
