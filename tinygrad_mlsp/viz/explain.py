@@ -237,7 +237,8 @@ class Explanation:
             if leaf.name and leaf.name != leaf.letter
         ]
         missing = any(step.value is None for step in self.walk.steps)
-        lines = [f"{'z̄'} stands for ∂L/∂z, what a small change of z does to L = {self.walk.steps[-1].letter}."]
+        last = self.walk.steps[-1].letter
+        lines = [f"z̄ stands for ∂L/∂z, what a small change of z does to L{'' if last == 'L' else f' = {last}'}."]
         if named:
             lines.append("; ".join(named) + ".")
         if missing:
@@ -348,12 +349,16 @@ _BETWEEN = re.compile(r"(?<=[\d)⁰¹²³⁴⁵⁶⁷⁸⁹]) (?=[\d(])")  # two
 _NORMAL = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
+_IN_LATEX = {
+    "<": r"\lt{}", ">": r"\gt{}", "\\": r"\backslash{}", "^": r"\hat{}", "~": r"\sim{}", "$": r"\$", "`": "'", "−": "-",
+} | {c: f"\\{c}" for c in "_{}#&%"}  # fmt: skip
+
+
 def _latex_letter(name: str, mark: str) -> str:
     head = name.rstrip("₀₁₂₃₄₅₆₇₈₉")
     number = name[len(head) :].translate(_NORMAL)
-    if not head.replace(".", "").replace("−", "").isalpha():
-        head = head.replace("−", "-").replace("_", r"\_")
-    if len(head) > 1 and head[0].isalpha():
+    head = "".join(_IN_LATEX.get(c, c) for c in visible(head, 60))
+    if len(head) > 1 and not head.replace(".", "").replace("-", "").isdigit():
         head = rf"\mathrm{{{head}}}"
     if mark:
         head = rf"\{mark}{{{head}}}"
@@ -366,7 +371,7 @@ def _plain(x: float) -> str:
         return str(x).replace("-", "−")
     if isinstance(x, complex):
         return f"{x:.4g}".replace("-", "−")
-    text = f"{x:.4g}"
+    text = f"{x + 0.0:.4g}"  # no −0
     if "e" in text:
         digits, power = text.split("e")
         text = f"{digits}·10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
