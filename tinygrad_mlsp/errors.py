@@ -53,9 +53,21 @@ class CheckpointError(Error, ValueError):
     """A file of weights or a checkpoint that cannot be read, or does not fit; the message names the file."""
 
 
+class MissingCheckpoint(CheckpointError, FileNotFoundError):
+    """A file of weights or a checkpoint, or the folder for one, that is not there."""
+
+
 class DivergenceError(Error, ArithmeticError):
     """A training whose loss or gradients stopped being finite numbers."""
 
 
+class NonFiniteError(DivergenceError):
+    """A NaN or an infinity; under `detect_anomaly` the message explains where it came from."""
+
+
 class NotFitted(Error, ValueError, AttributeError):
     """An estimator that is asked for an answer before it was given anything to learn."""
+
+
+class TrainingWarning(UserWarning):
+    """Something about the data or the state of a training that learning will not put right by itself."""

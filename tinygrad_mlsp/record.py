@@ -23,7 +23,7 @@ from .errors import AxisError, DeviceError, DTypeError, Error, IndexingError, Ma
 from .op import Operation
 from .recipe import PART, FullRecipe, Node, Recipe, make_node, next_order
 from .source import inlined
-from .tensor import OFF, Tensor, _mode, wrap
+from .tensor import OFF, Tensor, _mode, _observer, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -159,6 +159,9 @@ def build_record(op: Operation) -> Callable[..., Any]:
 op_module.build_record = build_record  # type: ignore[assignment]
 
 
+operators: list[Callable[..., Any]] = []  # all that `as_operator` has made
+
+
 def as_operator(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function of an operation for Tensor's operators: NotImplemented beside what is neither array nor number.
 
@@ -168,6 +171,7 @@ def as_operator(function: Callable[..., Any]) -> Callable[..., Any]:
     made = types.FunctionType(function.__code__.replace(), scope, function.__name__, function.__defaults__)
     made.__doc__, made.__module__, made.__qualname__ = function.__doc__, function.__module__, function.__qualname__
     made.operation = function.operation  # type: ignore[attr-defined]
+    operators.append(made)
     return made
 
 
@@ -226,6 +230,9 @@ def _special(op: Operation, arrays: Any, Y: Any, options: dict[str, Any], parent
     if _mode.get() == OFF:
         return tuple(wrap(y, None) for y in Y) if op.several else wrap(Y, None)
     node = make_node(FullRecipe(op), (parents, arrays, Y, options), len(Y) if op.several else Y.shape)
+    observer = _observer.get()
+    if observer is not None:
+        observer.applied(node)
     return several(Y, node) if op.several else wrap(Y, node)
 
 

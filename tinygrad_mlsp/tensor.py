@@ -18,13 +18,14 @@ import numpy as np
 from . import op as op_module
 from .backend import device_of, space_for, space_of, to_numpy
 from .convert import as_array, as_dtype
-from .errors import DeviceError, DTypeError, GraphError, IndexingError, ShapeError
+from .errors import DeviceError, DTypeError, GraphError, IndexingError, NonFiniteError, ShapeError
 from .recipe import PART, Node, Watch, make_node, next_order
-from .sweep import backward, seen_elsewhere, span_devices, wrote
+from .sweep import backward, reach, seen_elsewhere, span_devices, wrote
 
 OFF, LEAN, FULL = 0, 1, 2  # record nothing; what backward needs; everything (forward mode, explanations)
 _mode: ContextVar[int] = ContextVar("recording", default=LEAN)
 _observer: ContextVar[Any] = ContextVar("observer", default=None)
+_casting: ContextVar[frozenset[str]] = ContextVar("casting", default=frozenset())  # on these devices: see `amp`
 
 
 class Tensor:
@@ -203,14 +204,23 @@ class Tensor:
 
     # Backward
 
-    def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+    def backward(
+        self,
+        gradient: Any = None,
+        retain_graph: bool = False,
+        create_graph: bool = False,
+        *,
+        check_finite: bool = False,
+    ) -> None:
         """Adds ∂self/∂leaf to the `.grad` of every leaf that self was computed from.
 
         `gradient` is the cotangent ∂L/∂self, of self's shape; a scalar needs none. The graph is freed as the
-        sweep passes, unless `retain_graph`; `create_graph` records the sweep itself (and retains).
+        sweep passes, unless `retain_graph`; `create_graph` records the sweep itself (and retains). `check_finite` looks
+        for NaN and infinities in the result and in what has arrived at the leaves; `detect_anomaly` then
+        says where they come from.
 
         Raises: GraphError where there is no graph, or it was freed or changed; ShapeError for a gradient
-        that does not fit, or is missing for a non-scalar.
+        that does not fit, or is missing for a non-scalar; NonFiniteError where check_finite finds something.
         """
         if self._node is None:
             raise GraphError(
@@ -238,11 +248,14 @@ class Tensor:
                 gradient = gradient.astype(self.dtype)
             if self.dtype.kind == "c":
                 gradient = gradient.conj()
+        leaves = _leaves_above(self, self._node, xp) if check_finite else []
         if create_graph:
             with enable_grad():
                 backward([(self._node, gradient)], library, wrap, retain=True, observer=_observer.get())
         else:
             backward([(self._node, gradient._array)], xp, retain=retain_graph, observer=_observer.get())
+        if check_finite:
+            _check_finite(leaves)
 
     def detach(self) -> Tensor:
         """The same values, cut off from the graph; memory is shared."""
@@ -453,6 +466,28 @@ VIEWS = {
     "getitem", "reshape", "permute_dims", "matrix_transpose", "broadcast_to", "expand_dims", "squeeze", "flip", "split",
     "unstack", "real", "imag", "diagonal", "unfold", "einsum",
 }  # fmt: skip
+
+
+def _leaves_above(x: Tensor, top: Node, xp: Any) -> list[Node]:
+    """The leaves that x was computed from; x itself is looked at for NaN and infinities."""
+    if not bool(xp.isfinite(x._array).all()):
+        raise NonFiniteError(
+            f"backward(): the tensor itself is not finite, {x!r}: run the forward pass inside tg.detect_anomaly() to "
+            "see where that comes from"
+        )
+    return [node for node in reach([top]).values() if node.recipe is None and node.watch is not None]
+
+
+def _check_finite(leaves: list[Node]) -> None:
+    for node in leaves:
+        g = getattr(node.watch.grad, "_array", node.watch.grad)  # type: ignore[union-attr]
+        if g is None:
+            continue
+        if not bool(space_of(g).isfinite(g).all()):
+            raise NonFiniteError(
+                f"backward(): the gradient of a leaf of shape {node.shape} is not finite; run both passes inside "
+                "tg.detect_anomaly() to see where that comes from"
+            )
 
 
 def maker(node: Node) -> str:

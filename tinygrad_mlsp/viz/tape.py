@@ -119,7 +119,10 @@ class Trace:
         """The span of one time step, "t=5"."""
         return self._scope(label)
 
-    # Told by the backward sweep
+    # Told by the recorder, and by the backward sweep
+
+    def applied(self, node: TapeNode) -> None:
+        """An operation has been computed; what is to be known of it, its node knows."""
 
     def begin(self, nodes: dict[int, TapeNode]) -> None:
         """A sweep over these nodes starts."""
