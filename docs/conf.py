@@ -39,6 +39,40 @@ def write_operations(app):
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+CHAPTERS = (
+    "arithmetic", "elementwise", "special", "reductions", "scans", "sorting", "shape", "indexing", "linear_algebra",
+    "decompositions", "fourier", "convolution", "normalization", "recurrent", "losses",
+)  # fmt: skip
+
+
+def write_calculus(app):
+    """The table of calculus: each operation's formula and derivatives, written by running its rules on symbols."""
+    from pathlib import Path
+
+    from tinygrad_mlsp.interpret import formula
+    from tinygrad_mlsp.op import registry
+
+    by_chapter = {}
+    for name, op in registry.items():
+        by_chapter.setdefault(op.forward.__module__.rpartition(".")[2], {})[name] = op
+    lines = []
+    for chapter in sorted(by_chapter, key=lambda c: CHAPTERS.index(c) if c in CHAPTERS else len(CHAPTERS)):
+        title = chapter.replace("_", " ").capitalize()
+        lines += [title, "-" * len(title), ""]
+        for name, op in sorted(by_chapter[chapter].items()):
+            made = formula(op, style="latex")
+            lines += [f"**{name}**", ""]
+            for line in made.lines():
+                for piece in line.split(r",\quad "):  # one equation a line
+                    lines += [".. math::", "", f"   {piece}", ""]
+            if made.kink:
+                text = made.kink.replace("|", "\\|").replace("*", "\\*")
+                lines += [f"At the kink: {text}.", ""]
+    target = Path(app.srcdir) / "_build" / "calculus.inc"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def escape(app, what, name, obj, options, lines):
     """Docstrings are plain text with formulas: |x| and a * b are not markup."""
     lines[:] = [line if ">>>" in line else line.replace("|", "\\|").replace("*", "\\*") for line in lines]
@@ -58,3 +92,4 @@ def setup(app):
     app.add_html_math_renderer("mathml", inline_renderers=(write_math, None), block_renderers=(write_math, None))
     app.connect("autodoc-process-docstring", escape)
     app.connect("builder-inited", write_operations)
+    app.connect("builder-inited", write_calculus)

@@ -1195,3 +1195,14 @@ def test_same() -> None:
     a, _ = leaf("a")
     assert same(a * 2, leaf("a")[0] * 2) and not same(a * 2, a * 3) and not same(a, 2) and same([a, 1], [a, 1])
     assert not same(formula_space.sum(a, axis=None), formula_space.sum(a, axis=()))
+
+
+@pytest.mark.parametrize("style", ["text", "latex"])
+def test_every_operation_is_written_without_being_given_a_sample(style: str) -> None:
+    """What the table of calculus in the documentation is made of."""
+    for name, op in registry.items():
+        made = formula(op, style=style)
+        assert set(made.derivatives) == set(op.differentiable) - {
+            a for a in op.optional if a not in made.derivatives
+        }, name
+        assert all(" = " in line for line in made.lines()), name

@@ -101,6 +101,25 @@ EXAMPLES: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "lstm_sequence": (([_array(1, _N, _M), *[_array(_N, 1)] * 2, _array(4, _M), _array(4, 1), _array(4)],), {}),
     "gru_sequence": (([_array(1, _N, _M), _array(_N, 1), _array(3, _M), _array(3, 1)],), {}),
     "rnn_sequence": (([_array(1, _N, _M), _array(_N, _K), _array(_K, _M), _array(_K, _K), _array(_K)],), {}),
+    "convolution": ((_array(_N, 3, 8), _array(4, 3, 3), _array(4)), {}),
+    "convolution_input": ((_array(_N, 4, 6), _array(4, 3, 3)), {"shape": (8,)}),
+    "convolution_weight": ((_array(_N, 3, 8), _array(_N, 4, 6)), {"kernel": (3,)}),
+    **{name: ((_array(_N, 8),), {"axis": 1, "size": 2}) for name in ("max_pool", "max_pool_place", "sum_pool")},
+    **{
+        name: ((_array(_N, u), _array(_N, 8), _array(_N, 4)), {"axis": 1, "size": 2})
+        for name, u in {"max_pool_spread": 4, "max_pool_pick": 8}.items()
+    },
+    "sum_pool_spread": ((_array(_N, 4),), {"length": 8, "axis": 1, "size": 2}),
+    "unfold": ((_array(_N, 8),), {"axis": 1, "size": 3}),
+    "overlap_add": ((_array(_N, 6, 3),), {"shape": (_N, 8), "axis": 1}),
+    **{f"cumulative_{name}": ((_array(_N),), {}) for name in ("sum", "prod", "max", "min", "argmax", "argmin")},
+    "logcumsumexp": ((_array(_N),), {}),
+    "running_product_adjoint": ((_array(_N), _array(_N)), {"axis": 0}),
+    "set_at": ((_X, _array(_N)), {"index": (slice(None), 0)}),
+    "last_written": ((_array(_N),), {"index": (slice(None), 0), "shape": (_N, _M)}),
+    "repeat": ((_array(_N),), {"repeats": 2}),
+    "roll": ((_array(_N),), {"shift": 1}),
+    "tile": ((_array(_N),), {"repetitions": (2,)}),
     "solve": ((_SQUARE, _X), {}),
     **{name: ((_SQUARE,), {}) for name in ("inv", "det", "slogdet", "cofactor", "cholesky", "eigh", "eigvalsh")},
     "outer": ((_array(_N), _array(_M)), {}),
@@ -143,9 +162,7 @@ class Template:
 
     def filled(self, text: str, put: Callable[[str, int | None, str], str]) -> str:
         """One of the formula's texts, with `put(letter, number, mark)` for each letter: put("x", 2, "bar") for x̄₂"""
-        return _HOLE.sub(
-            lambda hole: put(hole[1], int(hole[2]) if hole[2] else None, hole[3].removeprefix("\\")), text
-        )
+        return _HOLE.sub(lambda hole: put(hole[1], int(hole[2]) if hole[2] else None, hole[3].removeprefix("\\")), text)
 
 
 def template(operation: Operation, *sample: Any, style: str = "text", **options: Any) -> Template:
