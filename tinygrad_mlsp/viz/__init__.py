@@ -1,5 +1,6 @@
 """Seeing a graph of operations: plain records from the tape, folding, DOT, pictures, text, and plots of gradients."""
 
+from .diff import Diff, diff
 from .explain import Explanation, explain
 from .graph import Edge, Graph, Node
 from .player import Player, play
@@ -7,6 +8,7 @@ from .tape import Trace, graph_of, trace
 from .walk import Walk, walk
 
 __all__ = [
+    "Diff",
     "Edge",
     "Explanation",
     "Graph",
@@ -14,6 +16,7 @@ __all__ = [
     "Player",
     "Trace",
     "Walk",
+    "diff",
     "explain",
     "graph_of",
     "play",

@@ -28,6 +28,12 @@ LOOK: dict[str, dict[str, str]] = {
 }
 CUT = {"shape": "box", "style": "dashed,filled", "fillcolor": "#ffffff", "color": ALARM}  # no gradient goes back here
 
+CHANGED: dict[str, dict[str, str]] = {  # in a diff: each with a mark before its name too
+    "+": {"color": "#17694a", "penwidth": "3"},
+    "−": {"color": ALARM, "style": "dashed,filled", "fillcolor": "#ffffff", "penwidth": "2"},
+    "±": {"color": "#8a5a00", "penwidth": "2.5"},
+}
+
 SOURCES = ("parameter", "input", "constant")
 SHARED = 3  # by more users than this, and each gets a copy
 LONGEST = 1_500  # ranks that all edges cross together: beyond, the layout takes minutes and shows a tangle
@@ -76,6 +82,8 @@ def write(graph: "Graph", rankdir: str = "TB", scale: tuple[float, float] | None
                 look = {**look, "style": "filled,dashed", "fontsize": "10"}
             else:
                 text = [*words(node), f"{shape(node)} {node.dtype}".strip()]
+            if node.change:
+                text, look = [f"{node.change} {text[0]}", *text[1:]], {**look, **CHANGED[node.change]}
             cluster.node(f"n{node.id}", label=label(text), **look, **_room(text))
     for scope in sorted((scope for scope in clusters if scope), key=len, reverse=True):  # the innermost first
         clusters[scope[:-1]].subgraph(clusters[scope])
@@ -90,11 +98,16 @@ def write(graph: "Graph", rankdir: str = "TB", scale: tuple[float, float] | None
             note.append(edge.argument)
         if edge.count > 1:
             note.append(f"{edge.count} edges")
+        if edge.change:
+            note.append(edge.change)
         if norms:
-            note.append(number(edge.norm) if edge.norm is None else f"‖∂L‖ {number(edge.norm)}")
+            was = "" if edge.before is None or edge.before == edge.norm else f"{number(edge.before)} → "
+            note.append(number(edge.norm) if edge.norm is None else f"‖∂L‖ {was}{number(edge.norm)}")
         if edge.gain is not None:
             note.append(f"× {number(edge.gain)}")
         style = colours.style(edge.norm) if norms else {"color": "#4a5a70"}
+        if edge.change == "−":
+            style["style"] = "dashed"
         if edge.source in inner:  # what is computed runs straight
             style["weight"] = "8"
         whole.edge(f"n{edge.source}", f"n{edge.target}", label=label(note, "  ", "\\l"), **style)

@@ -1,6 +1,7 @@
 """A graph of operations as plain records: fold it, draw it, read it as text."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any, Literal
@@ -27,6 +28,7 @@ class Node:
     dtype: str = ""
     scope: tuple[str, ...] = ()  # module path and time steps, the outermost first: ("lstm", "t=5")
     count: int = 1  # of an operation or a group: the operations that it stands for
+    change: str = ""  # in a diff of two graphs: "+" came, "−" went, "±" a group with such in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Edge:
     norm: float | None = None  # None: not computed
     gain: float | None = None  # `norm` over the norm that reached the operation
     count: int = 1  # the edges that it stands for
+    change: str = ""  # in a diff, as of nodes
+    before: float | None = None  # in a diff, the norm that it had
 
 
 @dataclass(frozen=True)
@@ -291,11 +295,14 @@ def _group(unit: Unit, nodes: list[Node], leaving: set[int]) -> Node:
     parts = dict.fromkeys(op for n in inner for op in n.op.split(", ")) or dict.fromkeys(f"{n.kind}s" for n in nodes)
     op = ", ".join([*parts][:4]) + (", …" if len(parts) > 4 else "")
     count = sum(node.count for node in inner)
-    return Node(result.id, "group", op, name, result.shape, result.dtype, scope, count)
+    return Node(
+        result.id, "group", op, name, result.shape, result.dtype, scope, count, _change(n.change for n in nodes)
+    )
 
 
 def _joined(source: int, target: int, edges: list[Edge]) -> Edge:
     norms = [edge.norm for edge in edges if edge.norm is not None]
+    old = [edge.before for edge in edges if edge.before is not None]
     arguments = {edge.argument for edge in edges}
     return Edge(
         source,
@@ -303,7 +310,15 @@ def _joined(source: int, target: int, edges: list[Edge]) -> Edge:
         argument=arguments.pop() if len(arguments) == 1 else "",
         norm=math.hypot(*norms) if norms else None,
         count=sum(edge.count for edge in edges),
+        change=_change(edge.change for edge in edges),
+        before=math.hypot(*old) if old else None,
     )
+
+
+def _change(changes: Iterable[str]) -> str:
+    """That of all of them, if it is one."""
+    found = set(changes)
+    return found.pop() if len(found) == 1 else "±" if found else ""
 
 
 def _many(number: int, noun: str) -> str:
