@@ -228,3 +228,84 @@ def test_help_reads_well_and_is_fast(tmp_path, capsys, monkeypatch):
     loaded += "'tinygrad_mlsp.experiments', 'tinygrad_mlsp.nn') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+def look(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = cli.main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+SCRIPT = """
+import tinygrad_mlsp as tg
+from tinygrad_mlsp import nn
+
+model = nn.Linear(2, 1, generator=tg.Generator(0))
+w = tg.Tensor(2.0, requires_grad=True)
+
+def loss():
+    return tg.tanh(w * 3.0)
+
+def other():
+    return (model(tg.ones((4, 2))) ** 2).sum(), model
+
+def wrong():
+    return w @ 3.0
+
+def number():
+    return 3.0
+"""
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(SCRIPT)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_explain_a_bundled_net_and_a_script(script, capsys):
+    code, out, err = look(capsys, "explain", "tanh", "--depth", "4", "--width", "3")
+    assert code == 0, err
+    assert out.startswith("plain tanh net\n") and "∂z₂/∂z₁ = 1 − z₂²" in out and "layers.0.0.weight" in out
+    code, out, err = look(capsys, "explain", "mine.py")
+    assert code == 0, err
+    assert "   z₁ = w 3 = 2 · 3 = 6\n" in out and "∂L/∂w = 7.367·10⁻⁵" in out
+    code, out, _ = look(capsys, "explain", "mine.py:other", "--output", "other.md")
+    assert code == 0 and out == "other.md: explain of mine.py:other\n"
+    assert "W₁ is weight" in (script / "other.md").read_text("utf-8")
+
+
+def test_play_and_diff(script, capsys):
+    code, out, err = look(capsys, "play", "rnn", "--width", "2")
+    assert (code, out) == (0, "player.html: play of rnn\n"), err
+    assert "<title>tanh RNN net</title>" in (script / "player.html").read_text("utf-8")
+    code, out, err = look(capsys, "diff", "tanh", "relu", "--output", "diff.dot")
+    assert code == 0, err
+    assert "+ relu" in (script / "diff.dot").read_text("utf-8")
+    code, out, err = look(capsys, "diff", "mine.py", "mine:other")
+    assert code == 0 and out.startswith("mine.py: 2 operations; mine:other: "), err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["explain", "nix"], 2, "'nix' is neither a net (sigmoid, "),
+        (["explain", "nix.py"], 2, "there is no file 'nix.py'"),
+        (["explain", "mine.py:nix"], 2, "mine.py has no nix; it needs a function loss()"),
+        (["explain", "nix:loss"], 1, "nix:loss: ModuleNotFoundError: No module named 'nix'"),
+        (["explain", "mine.py:wrong"], 1, "mine.py:wrong, line 15 of mine.py: ShapeError: matmul"),
+        (["explain", "mine.py:number"], 2, "number gives a float; a scalar Tensor is wanted"),
+        (["play", "mine.py", "--output", "x.pdf"], 2, "its name must end in .html"),
+        (["explain", "mine.py", "--output", "no/x.md"], 2, "there is no folder 'no'; make it first"),
+        (["diff", "tanh"], 2, "the following arguments are required: OTHER"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_told_in_a_line(script, capsys, arguments, code, told):
+    try:
+        got = cli.main(arguments)
+    except SystemExit as leaving:
+        got = leaving.code
+    out, err = capsys.readouterr()
+    assert (got, out) == (code, "")
+    assert told in err and err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The command line: `tinygrad-mlsp vanishing` and `tinygrad-mlsp draw`."""
+"""The command line: `tinygrad-mlsp vanishing`, `draw`, and to look into one backward pass `explain`, `play`, `diff`."""
 
 from __future__ import annotations
 
@@ -144,14 +144,41 @@ def _parser() -> argparse.ArgumentParser:
                            "(default: 400)")  # fmt: skip
     draw.add_argument("--batch-size", type=_whole(2, 1_000), default=64, metavar="N", help="images (default: 64)")
     _add_model_options(draw)
+
+    looks = {
+        "explain": ("derive the gradient of one backward pass, step by step, with the numbers",
+                    "Prints the derivation, or writes it to a file ending in .txt, .md or .html."),
+        "play": ("write the step player of one backward pass: one page, in which one steps forward and back",
+                 "Writes one page that needs no network: open it in a browser."),
+        "diff": ("tell what differs between two backward passes, in structure and in numbers",
+                 "Prints what came, what went and which norms changed; --output draws both graphs in one."),
+    }  # fmt: skip
+    for name, (short, long) in looks.items():
+        look = commands.add_parser(
+            name,
+            help=short,
+            description=f"{long}\n\nTARGET is a bundled net ({', '.join(NETS)}) on one batch of\nthe digits, or a "
+            "computation of your own: script.py, which defines loss() (or\nends with a Tensor called loss; a Module "
+            "called model names the parameters),\nscript.py:function, or module:function.",
+            epilog=f"examples:\n  {PROGRAM} {name} tanh{' residual' if name == 'diff' else ''} --depth 4\n"
+            f"  {PROGRAM} {name} my_script.py{' my_script.py:other' if name == 'diff' else ''}",
+        )
+        look.add_argument("target", type=_text, metavar="TARGET", help="what to look at")
+        if name == "diff":
+            look.add_argument("other", type=_text, metavar="OTHER", help="what to compare it with")
+        endings = {"explain": ".txt, .md or .html", "play": ".html", "diff": ".svg, .dot, .png, .pdf or .txt"}[name]
+        default = " (default: player.html)" if name == "play" else " (default: none, it is printed)"
+        look.add_argument("--output", type=_text, metavar="FILE", help=f"a file ending in {endings}{default}")
+        look.add_argument("--batch-size", type=_whole(2, 1_000), default=8, metavar="N", help="images (default: 8)")
+        _add_model_options(look, depth=3, width=8)
     return parser
 
 
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
+def _add_model_options(parser: argparse.ArgumentParser, depth: int = 30, width: int = 32) -> None:
     add = parser.add_argument
-    add("--depth", type=_whole(3, 1_000), default=30, metavar="N",
-        help="weight layers of the deep nets, the output layer included (default: 30)")  # fmt: skip
-    add("--width", type=_whole(1, 4_096), default=32, metavar="N", help="units a layer (default: 32)")
+    add("--depth", type=_whole(3, 1_000), default=depth, metavar="N",
+        help=f"weight layers of the deep nets, the output layer included (default: {depth})")  # fmt: skip
+    add("--width", type=_whole(1, 4_096), default=width, metavar="N", help=f"units a layer (default: {width})")
     add("--activation", choices=ACTIVATIONS,
         help="of the batch norm, residual, highway and dense nets (default: relu)")  # fmt: skip
     add("--init", choices=INITS,
@@ -225,6 +252,31 @@ def _draw(options: argparse.Namespace) -> None:
     print(vanishing.draw(settings, options.output or f"{options.net}.svg", options.backward, options.limit))
 
 
+def _look(options: argparse.Namespace) -> None:
+    from . import viz
+    from .experiments import vanishing
+    from .experiments.subject import subject
+
+    names = ("depth", "width", "activation", "init", "device", "seed", "batch_size")
+    settings = vanishing.Settings(**{name: getattr(options, name) for name in names})
+    output = options.output or ("player.html" if options.command == "play" else None)
+    made: viz.Explanation | viz.Player | viz.Diff
+    if options.command == "diff":
+        walks = subject(options.target, settings), subject(options.other, settings)
+        made = viz.diff(*walks, names=(options.target, options.other))
+    else:
+        look = viz.explain if options.command == "explain" else viz.play
+        made = look(subject(options.target, settings))
+    if output is None:
+        print(made, end="")
+        return
+    try:
+        made.save(output)
+    except OSError as problem:
+        raise vanishing.FileError(f"cannot write {output}: {problem.strerror or problem}") from problem
+    print(f"{output}: {options.command} of {options.target}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 1 when the work failed, 2 for wrong options, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -240,7 +292,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser.parse_args(arguments)
         if options.command == "vanishing" and options.data_folder and options.data != "mnist":
             parser.error("--data-folder is for --data mnist; the digits are bundled")
-        (_vanishing if options.command == "vanishing" else _draw)(options)
+        {"vanishing": _vanishing, "draw": _draw}.get(options.command, _look)(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"\n{PROGRAM}: interrupted; nothing was written", file=sys.stderr)

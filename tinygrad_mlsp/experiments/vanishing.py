@@ -258,6 +258,13 @@ def run(
     return [train(settings, net, images, progress) for net in settings.nets]
 
 
+def first_batch(settings: Settings, kind: str, images: Images) -> tuple[Any, Any]:
+    """What such a net would see first."""
+    part = images.x("train", NETS[kind].recurrent), images.train_y
+    x, y = next(iter(data.Loader(*part, batch_size=settings.batch_size, seed=settings.seed)))
+    return to_device(x, settings.device), to_device(y, settings.device)
+
+
 class Net:
     """A net of the job, and what is measured in it."""
 
@@ -447,10 +454,7 @@ def train(settings: Settings, kind: str, images: Images, progress: Callable[[str
 def draw(settings: Settings, path: str | os.PathLike[str], backward: bool = True, limit: int | None = None) -> str:
     """Draw the graph of the first net of the settings into a file, and say in a line what was drawn."""
     kind, images = settings.nets[0], load(settings)
-    recurrent = NETS[kind].recurrent
-    part = images.x("train", recurrent), images.train_y
-    batch = next(iter(data.Loader(*part, batch_size=settings.batch_size, seed=settings.seed)))
-    x, y = (to_device(a, settings.device) for a in batch)
+    x, y = first_batch(settings, kind, images)
     net = Net(settings, kind, images)
     with trace(net.model) as seen:
         loss = net.loss(x, y)
