@@ -1,5 +1,7 @@
 """How the documentation is built: `python -m sphinx -W docs docs/_build/html`, offline."""
 
+import os
+
 import tinygrad_mlsp
 
 project = "tinygrad_mlsp"
@@ -12,6 +14,8 @@ html_theme = "furo"
 html_title = "tinygrad_mlsp"
 html_math_renderer = "mathml"
 exclude_patterns = ["_build"]
+html_extra_path = ["_build/seeing"]  # pages that the pages show
+os.makedirs(os.path.join(os.path.dirname(__file__), *html_extra_path), exist_ok=True)
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 
@@ -73,6 +77,26 @@ def write_calculus(app):
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def run_snippets(app):
+    """The snippets of docs/seeing run as they stand; what they print and save is what the pages show."""
+    import contextlib
+    import io
+    import re
+    from pathlib import Path
+
+    for page in sorted((Path(app.srcdir) / "seeing").glob("*.md")):
+        folder = Path(app.srcdir) / "_build" / "seeing" / page.stem
+        folder.mkdir(parents=True, exist_ok=True)
+        scope = {"__name__": "__main__"}
+        for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S), 1):
+            said = io.StringIO()
+            source = folder / f"snippet{number}.py"  # a file, so that lines can be quoted
+            source.write_text(code, encoding="utf-8")
+            with contextlib.chdir(folder), contextlib.redirect_stdout(said):
+                exec(compile(code, source.name, "exec"), scope)
+            (folder / f"out{number}.txt").write_text(said.getvalue(), encoding="utf-8")
+
+
 def escape(app, what, name, obj, options, lines):
     """Docstrings are plain text with formulas: |x| and a * b are not markup."""
     lines[:] = [line if ">>>" in line else line.replace("|", "\\|").replace("*", "\\*") for line in lines]
@@ -83,8 +107,9 @@ def write_math(translator, node):
     from docutils import nodes
     from latex2mathml.converter import convert
 
-    display = "inline" if isinstance(node, nodes.math) else "block"
-    translator.body.append(convert(node.astext(), display=display))
+    inline = isinstance(node, nodes.math)
+    made = convert(node.astext(), display="inline" if inline else "block")
+    translator.body.append(made if inline else f'<div style="margin:.7em 0;overflow-x:auto">{made}</div>')
     raise nodes.SkipNode
 
 
@@ -93,3 +118,4 @@ def setup(app):
     app.connect("autodoc-process-docstring", escape)
     app.connect("builder-inited", write_operations)
     app.connect("builder-inited", write_calculus)
+    app.connect("builder-inited", run_snippets)

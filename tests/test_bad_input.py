@@ -11,6 +11,7 @@ import pytest
 from support import Make, holds, maker
 
 import tinygrad_mlsp as tg
+from tinygrad_mlsp import nn
 from tinygrad_mlsp import op as operations
 from tinygrad_mlsp.errors import AxisError, DeviceError, DTypeError, GraphError, IndexingError, OptionError, ShapeError
 
@@ -186,6 +187,101 @@ def test_a_hook_is_removed_by_a_call_or_by_remove(make: Make) -> None:
         way(handle)
         (x * x).backward()
     assert not seen
+
+
+# Nets
+
+
+X: Any = tg.Tensor([[1.0, -2.0], [3.0, -4.0]])
+net: Any = nn  # given what its hints forbid
+NETS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "std": (lambda: net.init.normal_(tg.zeros(3), 0.0, -1.0), OptionError, "normal_: std must be a number of 0"),
+    "range": (lambda: net.init.uniform_(tg.zeros(3), 2.0, 1.0), OptionError, "uniform_: a must not be above b"),
+    "gain": (lambda: net.init.xavier_uniform_(tg.zeros((3, 3)), "a"), OptionError, "xavier_uniform_: gain must be"),
+    "slope": (lambda: net.init.kaiming_uniform_(tg.zeros((3, 3)), "a"), OptionError, "calculate_gain: the slope"),
+    "groups": (lambda: net.init.dirac_(tg.zeros((3, 3, 3)), 0), OptionError, "dirac_: groups"),
+    "init of nothing": (lambda: net.init.zeros_(None), DTypeError, "constant_: writes into a Tensor, not into None"),
+    "init of an array": (lambda: net.init.normal_(np.zeros(3)), DTypeError, "normal_: writes .* not into ndarray"),
+    "momentum": (lambda: net.BatchNorm1d(3, momentum="a"), OptionError, "BatchNorm1d: momentum .* got 'a'"),
+    "eps": (lambda: net.LayerNorm(3, eps=-1), OptionError, "LayerNorm: eps must be a number of 0 or more, got -1"),
+    "noise": (lambda: net.GaussianNoise(-1), OptionError, "GaussianNoise: std"),
+    "noisy": (lambda: net.NoisyReLU(-1), OptionError, "NoisyReLU: std"),
+    "dropout": (lambda: net.Dropout2d("a"), OptionError, "Dropout2d: p must be a probability"),
+    "hardtanh": (lambda: net.Hardtanh(1, 0), OptionError, "Hardtanh: min_val must be below max_val, got 1 and 0"),
+    "of functions": (lambda: net.functional.hardtanh(X, 1, 0), OptionError, "hardtanh: wants .* got 1 and 0"),
+    "threshold": (lambda: net.Threshold("a", 1), OptionError, "Threshold: threshold must be a number, got 'a'"),
+    "axis": (lambda: net.Softmax("a"), OptionError, "Softmax: dim is the number of an axis, not 'a'"),
+    "variance": (lambda: net.functional.gaussian_nll_loss(X, X, -1.0), OptionError, "var must not be negative, .* -1"),
+    "smoothing": (lambda: net.CrossEntropyLoss(label_smoothing=2), OptionError, "CrossEntropyLoss: label_smoothing"),
+    "max_norm": (lambda: net.Embedding(3, 2, max_norm="a"), OptionError, "Embedding: max_norm"),
+    "padding_idx": (lambda: net.Embedding(3, 2, padding_idx="a"), OptionError, "Embedding: padding_idx"),
+    "no table": (lambda: net.Embedding.from_pretrained([[1.0]]), DTypeError, "table must be a Tensor, not list"),
+    "classes": (lambda: net.functional.one_hot([1], "a"), OptionError, "one_hot: num_classes"),
+    "mode": (lambda: net.ReLU().train("x"), OptionError, "ReLU.train: mode is True or False, not 'x'"),
+    "apply": (lambda: net.ReLU().apply(3), DTypeError, "ReLU.apply: takes a function"),
+    "no layers": (lambda: net.TransformerEncoder(net.TransformerEncoderLayer(4, 2), 0), OptionError, "num_layers must"),
+    "a word for a layer": (lambda: net.TransformerEncoder("a", 2), DTypeError, "encoder_layer is a module"),
+    "clip": (lambda: net.utils.clip_grad_norm_("a", 1.0), DTypeError, "clip_grad_norm_: takes Tensors, not str"),
+    "clip a net": (lambda: net.utils.clip_grad_norm_(net.Linear(2, 2), 1.0), DTypeError, r"write its parameters\(\)"),
+    "clip by a word": (lambda: net.utils.clip_grad_value_([X], "a"), OptionError, "clip_grad_value_: clip_value"),
+    "names": (lambda: net.ModuleDict({1: net.ReLU()}), DTypeError, "ModuleDict: the name of a module is a string"),
+    "pairs": (lambda: net.ModuleDict([1]), DTypeError, "ModuleDict: takes a dictionary, or pairs"),
+    "no list": (lambda: net.ModuleList(3), DTypeError, "ModuleList: takes a list of modules, not int"),
+    "a net for a list": (lambda: net.ModuleList(net.Linear(2, 2)), DTypeError, "takes a list of modules, not Linear"),
+    "place": (lambda: net.Sequential().insert(3, net.ReLU()), IndexingError, "Sequential.insert: no place 3"),
+    "place by name": (lambda: net.Sequential(net.ReLU())["a"], IndexingError, "found by its number, not by 'a'"),
+    "a parameter": (lambda: net.ParameterList(["a"]), DTypeError, "a parameter is a Tensor of numbers, not str"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call, error, message", NETS.values(), ids=NETS)
+def test_nets_say_what_they_are_made_of(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+LAYERS: list[nn.Module] = [
+    nn.Linear(2, 2), nn.Sequential(nn.Flatten(), nn.Linear(2, 2)), nn.ReLU(), nn.PReLU(), nn.GELU(), nn.CELU(0.5),
+    nn.GLU(), nn.Softmax(-1), nn.Softplus(2.0), nn.Hardshrink(), nn.Threshold(1, 1), nn.NoisyReLU(), nn.Maxout(2, 2),
+    nn.Dropout(), nn.Dropout2d(), nn.AlphaDropout(), nn.GaussianNoise(), nn.Flatten(), nn.BatchNorm1d(2),
+    nn.LayerNorm(2), nn.GroupNorm(1, 2), nn.InstanceNorm1d(2), nn.RMSNorm(2), nn.LocalResponseNorm(2),
+    nn.Conv2d(1, 1, 1),
+    nn.MaxPool2d(2), nn.RNN(2, 2), nn.LSTM(2, 2), nn.GRUCell(2, 2), nn.Embedding(2, 2), nn.PositionalEncoding(2),
+    nn.TransformerEncoderLayer(2, 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize("wrong", [None, "a"])
+def test_layers_take_tensors(layer: nn.Module, wrong: Any) -> None:
+    with pytest.raises(DTypeError, match=r"not (NoneType|None|str)|takes a Tensor"):
+        layer(wrong)
+
+
+def test_a_fault_in_a_users_forward_is_told_as_it_is() -> None:
+    class Faulty(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x.shapes
+
+    for x in (X, None):
+        with pytest.raises(AttributeError, match="'shapes'"):
+            Faulty()(x)
+
+
+LOSSES: list[Any] = [
+    nn.MSELoss(), nn.L1Loss(), nn.SmoothL1Loss(), nn.HuberLoss(), nn.KLDivLoss(), nn.HingeEmbeddingLoss(),
+    nn.SoftMarginLoss(), nn.BCELoss(), nn.BCEWithLogitsLoss(), nn.PoissonNLLLoss(), nn.NLLLoss(), nn.CrossEntropyLoss(),
+    nn.MultiMarginLoss(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("wrong", [None, "a"])
+def test_losses_take_tensors(loss: Any, wrong: Any) -> None:
+    with pytest.raises(DTypeError, match="the input must be a Tensor"):
+        loss(wrong, X)
+    with pytest.raises(DTypeError, match="the target must be a Tensor"):
+        loss(X, wrong)
 
 
 # Messages

@@ -489,3 +489,35 @@ def test_kill_9_at_any_moment(kills: int, tmp_path: Path) -> None:
     for name in ("end.safetensors", "log.csv", "log.jsonl", "c/best.safetensors", "c/step-000000060.safetensors"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
     assert sorted(os.listdir(cut / "c")) == sorted(os.listdir(whole / "c"))
+
+
+def test_paths_where_there_is_nothing(tmp_path: Path) -> None:
+    """Errors of ours, which are FileNotFoundErrors too."""
+    model, missing, nowhere = nn.Linear(2, 2), tmp_path / "none.safetensors", tmp_path / "none" / "a.safetensors"
+    for error in (CheckpointError, FileNotFoundError):
+        for read in (lambda: train.load(model, missing), lambda: train.load_state(missing)):
+            with pytest.raises(error, match=r"cannot read .*none.safetensors: there is no such file"):
+                read()
+        for write in (lambda: train.save(model, nowhere), lambda: train.save_state({}, nowhere)):
+            with pytest.raises(error, match=r"cannot write .*: its folder is not there"):
+                write()
+    with pytest.raises(CheckpointError, match="it is a folder; name a file in it"):
+        train.save(model, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda m: train.save("a", m), r"the model comes first, then the path: save\(model, path\)"),
+        (lambda m: train.load("a", m), r"the model comes first, then the path: load\(model, path\)"),
+        (lambda m: train.save([1], "a"), "saves a Module, or arrays by name; got list"),
+        (lambda m: train.save({3: np.ones(2)}, "a"), "arrays by name"),
+        (lambda m: train.load(3, "a"), "copies into a Module, or gives arrays for None; got int"),
+        (lambda m: train.save(m, None), "the path of a file is needed, got None"),
+        (lambda m: train.save_state("a", {}), "the path of a file is needed, got dict"),
+    ],
+)
+def test_arguments_in_the_wrong_places(call: Any, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        call(nn.Linear(2, 2))

@@ -423,3 +423,57 @@ def test_no_warnings_on_the_way():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         list(data.Loader(Squares(5), workers=2))
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: data.Loader([[1.0, 2.0], [3.0]]), "Loader: a list whose rows differ in length"),
+        (lambda: data.Loader({"a": [[1], [2, 3]]}), "Loader: a list whose rows differ in length"),
+        (lambda: data.Subset([[1], [2, 3]], [0]), "Subset: a list whose rows differ in length"),
+        (lambda: data.shuffle([[1], [2, 3]]), "shuffle: a list whose rows differ in length"),
+    ],
+)
+def test_ragged_lists_are_named(call, message):
+    with pytest.raises(ShapeError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda x: data.Loader(x, batch_size=0), "^Loader: batch_size must be an integer"),
+        (lambda x: data.Loader(x, transform=3), "^Loader: transform is a function"),
+        (lambda x: data.Loader(x).load_state_dict(3), "wants what state_dict.. gave, got int"),
+        (lambda x: data.k_fold(x, 1), "^k_fold: k must be an integer from 2 to 6, got 1"),
+        (lambda x: data.k_fold(None), "^k_fold: the data is a number of rows"),
+        (lambda x: data.k_fold(x, seed=None), "^k_fold: seed must be"),
+        (lambda x: data.train_test_split(x, test_size="a"), "^train_test_split: test_size"),
+        (lambda x: data.train_test_split(x, test_size=float("nan")), "^train_test_split: test_size"),
+        (lambda x: data.shuffle(x, seed="a"), "^shuffle: seed must be an integer"),
+        (lambda x: data.random_split(x, 3), "^random_split: lengths is a list"),
+        (lambda x: data.random_split(x, ["a"]), "^random_split: a length must be a finite number"),
+        (lambda x: data.toys.two_moons(4, noise=-1), "^two_moons: noise must be a finite number of 0 or more, got -1"),
+        (lambda x: data.toys.ring(4, std="a"), "^ring: std must be"),
+        (lambda x: data.toys.parity(0), "^parity: bits must be"),
+        (lambda x: data.toys.ring_centres(-1), "^ring_centres: modes must be"),
+        (lambda x: data.text.Windows(x, 0, 2), "^Windows: batch_size must be"),
+        (lambda x: data.text.Vocabulary(3), "wants a text"),
+        (lambda x: data.mnist(validation=-1), "^mnist: validation must be an integer from 0"),
+        (lambda x: data.mnist(folder=3), "the folder is a path, got 3"),
+        (lambda x: data.digits().held_out(1.5), "1.5 cannot be held out"),
+        (lambda x: augment.affine(scale=2), "augment: scale is a pair"),
+        (lambda x: augment.rotate("a"), "augment: degrees must be a finite number of 0 or more, got 'a'"),
+        (lambda x: augment.rotate(float("inf")), "augment: degrees must be"),
+        (lambda x: augment.rotate(3, fill=None), "augment: fill must be"),
+        (lambda x: augment.crop(2.5), "crop's size must be an integer"),
+        (lambda x: augment.crop(2, padding=-1), "crop's padding must be an integer of at least 0"),
+        (lambda x: augment.drop("a"), "drop's p must be a finite number from 0 to 1"),
+        (lambda x: augment.compose(3), "compose takes steps"),
+        (lambda x: augment.noise(1)(x, 3), "draws from a tinygrad_mlsp.Generator, got 3"),
+    ],
+)
+def test_wrong_arguments_name_the_function(call, message, monkeypatch):
+    monkeypatch.setattr(data.datasets, "_stored", None)  # nothing is fetched before they are checked
+    with pytest.raises(OptionError, match=message):
+        call(np.ones((6, 3, 3)))

@@ -10,7 +10,10 @@ import pytest
 from tinygrad_mlsp.op import registry
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/checking.md", "docs/own_operations.md", "docs/training.md"]
+PAGES = [
+    "README.md", "docs/checking.md", "docs/data.md", "docs/optimizers.md", "docs/own_operations.md", "docs/training.md",
+    *(f"docs/seeing/{page.name}" for page in sorted((ROOT / "docs" / "seeing").glob("*.md"))),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES)

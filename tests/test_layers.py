@@ -16,7 +16,7 @@ from support import holds
 
 import tinygrad_mlsp as tg
 from tinygrad_mlsp import nn, optim
-from tinygrad_mlsp.errors import DTypeError, OptionError, ShapeError
+from tinygrad_mlsp.errors import DTypeError, GraphError, OptionError, ShapeError
 from tinygrad_mlsp.nn import functional as F
 from tinygrad_mlsp.nn import init, utils
 from tinygrad_mlsp.random import Generator
@@ -100,6 +100,99 @@ def test_activations_refuse_what_they_cannot_do() -> None:
         nn.GLU()(tg.ones((2, 3)))
     with pytest.raises(OptionError, match="alpha must not be 0"):
         nn.CELU(0.0)(tg.ones((2,)))
+
+
+IN_PLACE: dict[str, tuple[Any, Any]] = {
+    **{kind.__name__: (kind, kind(inplace=True)) for kind in (
+        nn.ReLU, nn.SiLU, nn.Mish, nn.SELU, nn.ReLU6, nn.Hardsigmoid, nn.Hardswish, nn.ELU, nn.CELU, nn.LeakyReLU,
+        nn.Hardtanh)},
+    "Threshold": (lambda: nn.Threshold(0.5, 2.0), nn.Threshold(0.5, 2.0, True)),
+    **{f.__name__: (lambda f=f: f, lambda x, f=f: f(input=x, inplace=True)) for f in (
+        F.relu, F.silu, F.mish, F.selu, F.relu6, F.hardsigmoid, F.hardswish, F.elu, F.celu, F.leaky_relu, F.hardtanh)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place_the_input_becomes_the_result(name: str, device: str) -> None:
+    plain, in_place = IN_PLACE[name]
+    x = tg.Tensor([-2.0, -0.3, 0.7, 1.5], True, device=device)
+    h, grads = x * 2.0, []
+    y = in_place(h)
+    assert y is h
+    for z in (h * h, plain()(x * 2.0) ** 2):
+        x.grad = None
+        z.sum().backward()
+        assert x.grad is not None
+        grads.append((z.numpy(), x.grad.numpy()))
+    np.testing.assert_allclose(grads[0], grads[1], rtol=1e-6)
+    free = tg.Tensor([-2.0, 0.5], device=device)
+    half = free[:1]
+    assert in_place(free) is free
+    np.testing.assert_array_equal(half.numpy(), free.numpy()[:1])  # a view sees it
+    with pytest.raises(GraphError, match=rf"{name}: inplace=True .* leaf"):
+        in_place(x)
+
+
+def test_dropout_in_place_and_inplace_that_is_set_later(device: str) -> None:
+    x = tg.ones((4, 50), device=device)
+    for layer in (nn.Dropout(0.5, True), nn.AlphaDropout(0.5, True)):
+        h = x * 1.0
+        assert layer(h) is h and (h.numpy() != 1).any()
+        assert layer.eval()(x) is x
+        assert "inplace=True" in repr(layer)
+    h = tg.ones((2, 5, 3), device=device)
+    assert F.dropout1d(h, 0.5, True, True) is h
+    relu, h = nn.ReLU(True), -x
+    relu.inplace = False
+    assert (relu(h).numpy() == 0).all() and (h.numpy() == -1).all() and repr(relu) == "ReLU()"
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmin"])
+def test_without_dim_the_axis_is_pytorchs_and_a_warning_says_so(name: str, device: str) -> None:
+    function = getattr(F, name)
+    layer: Any = {"softmax": nn.Softmax, "log_softmax": nn.LogSoftmax, "softmin": nn.Softmin}[name]
+    for shape, axis in (((3,), 0), ((2, 3), 1), ((2, 3, 4), 0), ((2, 3, 4, 5), 1)):
+        x = tg.Tensor(np.random.default_rng(0).standard_normal(shape), device=device)
+        for call in (function, layer()):
+            with pytest.warns(UserWarning, match=rf"{name}: no dim .* the axis {axis}") as warned:
+                found = call(x)
+            assert warned[0].filename == __file__
+            np.testing.assert_array_equal(found.numpy(), function(x, axis).numpy())
+    x = tg.Tensor([1, 2], device=device)
+    assert function(x, 0, dtype="float64").dtype == np.float64
+    assert abs(function(tg.Tensor(3.0, device=device), 0).item() - (name != "log_softmax")) < 1e-7
+
+
+def test_erfc_in_single_precision_is_that_in_double_to_rounding(device: str) -> None:
+    x = np.concatenate([np.linspace(-6, 10, 4001), [0.0, -0.0, np.inf, -np.inf, 40.0, -40.0]]).astype(np.float32)
+    found, want = (tg.erfc(tg.Tensor(x, dtype=d, device=device)).numpy() for d in ("float32", "float64"))
+    assert found.dtype == np.float32 and found[-5] == found[-6] == 1 and np.isnan(tg.erfc(float("nan")).item())
+    size = np.spacing(np.maximum(want, 1e-37).astype(np.float32)).astype(float)
+    assert np.max(np.abs(found - want) / size) <= 8
+    assert np.abs(nn.GELU()(tg.Tensor([-3.0, 3.0], device=device)).numpy() - [-0.0040496942, 2.9959503]).max() < 1e-6
+
+
+def test_softplus_is_straight_above_its_threshold(device: str) -> None:
+    x = tg.Tensor([0.5, 1.5, 30.0], True, dtype="float64", device=device)
+    y = F.softplus(x, 2.0, 2.0)
+    y.sum().backward()
+    np.testing.assert_allclose(y.numpy(), [np.log1p(np.e) / 2, 1.5, 30.0], rtol=1e-12)
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), [1 / (1 + np.exp(-1)), 1, 1], rtol=1e-12)
+    np.testing.assert_allclose(nn.Softplus()(x).numpy(), np.log1p(np.exp(x.numpy())), rtol=1e-12)
+
+
+def test_empty_batches_and_single_values_are_normalized_as_in_pytorch(device: str) -> None:
+    norm = nn.BatchNorm1d(3, device=device)
+    y = norm(tg.zeros((0, 3), device=device))
+    y.sum().backward()
+    assert y.shape == (0, 3) and norm.weight is not None and norm.weight.grad is not None
+    assert norm.running_mean is not None and norm.running_mean.tolist() == [0, 0, 0]
+    assert norm.running_var is not None and norm.running_var.tolist() == [1, 1, 1]
+    assert nn.GroupNorm(2, 4, device=device)(tg.zeros((0, 4), device=device)).shape == (0, 4)
+    assert nn.GroupNorm(4, 4, device=device)(tg.ones((2, 4), device=device)).numpy().tolist() == [[0] * 4] * 2
+    with pytest.raises(ShapeError, match=r"group_norm: one sample with one value a group .*\[1, 4\]"):
+        nn.GroupNorm(4, 4, device=device)(tg.ones((1, 4), device=device))
 
 
 def test_small_activations_keep_their_digits() -> None:
@@ -383,16 +476,16 @@ def test_with_one_hidden_layer_the_expectation_is_the_geometric_mean_of_all_nets
     """Seed 002's rule: softmax of the expected hidden layer is the normalized geometric mean over all 2⁸ masks."""
     hidden, drop = nn.Linear(5, 8, generator=Generator(0)), nn.Dropout(p, inverted=False)
     out = nn.Linear(8, 3, generator=Generator(1))
-    net = nn.Sequential(hidden, nn.Tanh(), drop, out, nn.LogSoftmax()).double().to(device)
+    net = nn.Sequential(hidden, nn.Tanh(), drop, out, nn.LogSoftmax(-1)).double().to(device)
     x = tg.Tensor(3 * draw(0, 4, 5), device=device)
     logs = np.zeros((4, 3))
     for array, mask in masks(8, device):
         h = drop(tg.tanh(hidden(x)), tg.broadcast_to(mask, (4, 8)))
-        logs += np.prod(np.where(array, 1 - p, p)) * F.log_softmax(out(h)).numpy()
+        logs += np.prod(np.where(array, 1 - p, p)) * F.log_softmax(out(h), -1).numpy()
     geometric = np.exp(logs) / np.exp(logs).sum(-1, keepdims=True)
     np.testing.assert_allclose(np.exp(net.eval()(x).numpy()), geometric, rtol=0, atol=1e-12)
     arithmetic = np.exp(net.eval()(x).numpy()) - np.mean(
-        [np.exp(F.log_softmax(out(tg.tanh(hidden(x)) * m)).numpy()) for _, m in masks(8, device)], axis=0
+        [np.exp(F.log_softmax(out(tg.tanh(hidden(x)) * m), -1).numpy()) for _, m in masks(8, device)], axis=0
     )
     assert np.abs(arithmetic).max() > 1e-3  # which the arithmetic mean is not
 

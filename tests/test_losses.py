@@ -89,7 +89,7 @@ def test_ctc_is_the_sum_over_all_alignments(blank: int, device: str) -> None:
 
 def test_ctc_has_derivatives_of_every_order(device: str) -> None:
     x = tg.Tensor(np.random.default_rng(0).standard_normal((4, 1, 3)), device=device)
-    loss = lambda x: F.ctc_loss(F.log_softmax(x), [[1, 2]], [4], [2])
+    loss = lambda x: F.ctc_loss(F.log_softmax(x, -1), [[1, 2]], [4], [2])
     tg.check(loss, x)
     H = tg.hessian(loss)(x).numpy().reshape(12, 12)
     np.testing.assert_allclose(H, H.T, atol=1e-14)
@@ -115,7 +115,7 @@ def test_ctc_over_many_steps_in_float32(device: str) -> None:
     found = []
     for dtype in (np.float32, np.float64):
         logits = tg.Tensor(x, requires_grad=True, dtype=dtype, device=device)
-        loss = F.ctc_loss(F.log_softmax(logits), targets, [300, 250], [40, 33])
+        loss = F.ctc_loss(F.log_softmax(logits, -1), targets, [300, 250], [40, 33])
         loss.backward()
         assert loss.dtype == dtype and logits.grad is not None
         found.append((loss.item(), logits.grad.numpy()))
@@ -198,3 +198,72 @@ def test_reprs_name_what_is_not_the_default() -> None:
     assert repr(nn.L1Loss()) == "L1Loss()"
     assert repr(nn.HuberLoss(reduction="sum", delta=0.5)) == "HuberLoss(delta=0.5, reduction='sum')"
     assert repr(nn.CTCLoss(blank=2)) == "CTCLoss(blank=2, zero_infinity=False)"
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss"])
+def test_a_weight_an_entry(name: str, reduction: str, device: str) -> None:
+    """PyTorch's mean is over the weights, but that of the Huber loss, which is over the entries."""
+    rng = np.random.default_rng(0)
+    x, t, w = rng.standard_normal((3, 4)) * 3, rng.standard_normal((3, 4)), rng.uniform(0.1, 2, (3, 4))
+    d = x - t
+    losses = {"mse_loss": d**2, "l1_loss": np.abs(d),
+              "huber_loss": np.where(np.abs(d) < 1, d * d / 2, np.abs(d) - 0.5)}[name] * w  # fmt: skip
+    size = 12 if name == "huber_loss" else w.sum()
+    want = {"mean": losses.sum() / size, "sum": losses.sum(), "none": losses}[reduction]
+    a, weight = leaf(x, device), leaf(w, device)
+    y = getattr(F, name)(a, tg.Tensor(t, device=device), reduction=reduction, weight=weight)
+    np.testing.assert_allclose(y.numpy(), want, rtol=1e-12)
+    y.sum().backward()
+    assert a.grad is not None and weight.grad is not None
+    with pytest.raises(ShapeError, match=rf"{name}: weight has shape \[4\]"):
+        getattr(F, name)(a, a.detach(), weight=w[0])
+
+
+OLDER = [(True, None, "mean"), (False, None, "sum"), (None, False, "none"), (None, True, "mean"), (False, True, "sum"),
+         (False, False, "none")]  # fmt: skip
+
+
+@pytest.mark.parametrize("size_average, reduce, reduction", OLDER)
+def test_pytorchs_older_arguments(size_average: Any, reduce: Any, reduction: str) -> None:
+    x, classes = tg.Tensor(np.random.default_rng(0).uniform(0.1, 0.9, (3, 4))), [0, 3, 1]
+    older: dict[str, Any] = {"size_average": size_average, "reduce": reduce}
+    calls: dict[str, tuple[Any, ...]] = {
+        **dict.fromkeys(("mse", "l1", "smooth_l1", "soft_margin", "hinge_embedding", "poisson_nll"), (x, x / 2)),
+        "multi_margin": (x, classes), "margin_ranking": (x, x / 2, x), "triplet_margin": (x, x / 2, x * 2),
+        "cosine_embedding": (x, x / 2, [1, -1, 1]), "nll": (x, classes),
+    }  # fmt: skip
+    functions = {getattr(F, f"{name}_loss"): inputs for name, inputs in calls.items()}
+    functions |= {F.cross_entropy: (x, classes), F.kl_div: (x, x), F.binary_cross_entropy: (x, x),
+                  F.binary_cross_entropy_with_logits: (x, x)}  # fmt: skip
+    for function, inputs in functions.items():
+        with pytest.warns(FutureWarning, match=rf"{function.__name__}: .*write reduction='{reduction}'"):
+            found = function(*inputs, **older)
+        np.testing.assert_array_equal(found.numpy(), function(*inputs, reduction=reduction).numpy())
+    for kind in (nn.MSELoss, nn.L1Loss, nn.BCELoss, nn.KLDivLoss, nn.CrossEntropyLoss, nn.TripletMarginLoss):
+        with pytest.warns(FutureWarning, match=kind.__name__):
+            assert kind(**older).reduction == reduction
+    with pytest.warns(FutureWarning, match="CrossEntropyLoss"):
+        assert nn.CrossEntropyLoss(None, size_average, -100, reduce).reduction == reduction  # in PyTorch's places
+
+
+def test_what_is_no_probability_is_refused_and_what_is_one_costs_nothing(device: str) -> None:
+    for reduction in ("mean", "none"):
+        for wrong in ([0.5, 1.5], [-0.1, 0.5]):
+            x = tg.Tensor(wrong, device=device)
+            if device == "cpu":
+                with pytest.raises(OptionError, match="binary_cross_entropy: the input must be probabilities"):
+                    F.binary_cross_entropy(x, x * 0, reduction=reduction)
+            else:  # not waited for
+                assert np.isnan(F.binary_cross_entropy(x, x * 0, reduction=reduction).numpy()).any()
+    ends = tg.Tensor([0.0, 1.0], device=device)
+    assert F.binary_cross_entropy(ends, ends).item() == 0
+    assert np.isnan(F.binary_cross_entropy(ends * float("nan"), ends).item())  # NaN is passed on
+
+
+def test_losses_check_their_options_when_they_are_made() -> None:
+    for kind in (nn.MSELoss, nn.L1Loss, nn.CrossEntropyLoss, nn.BCEWithLogitsLoss, nn.CTCLoss, nn.GaussianNLLLoss):
+        with pytest.raises(OptionError, match=rf"{kind.__name__}: reduction is 'mean', 'sum' or 'none', not 'avg'"):
+            kind(reduction="avg")
+    with pytest.raises(OptionError, match="'none' or 'batchmean', not 'avg'"):
+        nn.KLDivLoss(reduction="avg")

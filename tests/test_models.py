@@ -576,3 +576,27 @@ def test_a_student_learns_its_teacher_from_data_and_from_random_questions(device
     np.testing.assert_allclose(near.std(0), [1, 0], atol=0.1)
     with pytest.raises(OptionError, match="no batches"):
         models.distill(teacher, student, [])
+
+
+@pytest.mark.parametrize(
+    "make", [lambda a: models.MLP([2, 3, 1], a), lambda a: models.ResidualMLP(2, 1, activation=a),
+             lambda a: models.HighwayNet(2, 1, activation=a)],
+)  # fmt: skip
+def test_an_activation_that_makes_no_layer_is_named(make: Any) -> None:
+    for given, said in (("relu", "got 'relu'"), (nn.ReLU(), "got one ReLU"), (F.relu, "got the function relu")):
+        with pytest.raises(OptionError, match=f"activation makes a layer.*a class such as nn.ReLU.*{said}"):
+            make(given)
+    make(lambda: nn.LeakyReLU(0.1))
+
+
+def test_what_no_mlp_can_be_made_of() -> None:
+    for call, error, message in (
+        (lambda: models.MLP(3), ShapeError, "sizes are those of the input"),
+        (lambda: models.MLP([2, 3, 1], norm="batch"), OptionError, "norm makes a layer for a width.*got 'batch'"),
+        (lambda: models.ResidualMLP(2, 1, depth=6.0), OptionError, "depth is even"),
+        (lambda: models.ResidualMLP(2, 1, last_survival="a"), OptionError, "last_survival is a probability"),
+        (lambda: models.HighwayNet(2, 1, depth="a"), OptionError, "depth is 3 or more"),
+        (lambda: models.MLP([2, 1])(None), DTypeError, "takes a Tensor"),
+    ):
+        with pytest.raises(error, match=message):
+            call()

@@ -433,7 +433,7 @@ def test_linear(device: str) -> None:
         (nn.Softplus(), lambda x: np.log1p(np.exp(x))),
         (nn.Softplus(3.0), lambda x: np.log1p(np.exp(3 * x)) / 3),
         (nn.LogSigmoid(), lambda x: np.log(sigmoid(x))),
-        (nn.Softmax(), lambda x: np.exp(log_softmax(x))),
+        (nn.Softmax(-1), lambda x: np.exp(log_softmax(x))),
         (nn.Softmax(dim=0), lambda x: np.exp(log_softmax(x, 0))),
         (nn.LogSoftmax(1), lambda x: log_softmax(x, 1)),
         (nn.Identity(3, any=True), lambda x: x),

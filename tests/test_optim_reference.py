@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 _spec = importlib.util.spec_from_file_location("optim_reference", HERE / "evidence" / "optim_reference.py")
 reference: Any = importlib.util.module_from_spec(_spec)  # type: ignore[arg-type]
 _spec.loader.exec_module(reference)  # type: ignore[union-attr]
+FLOAT32 = {"NAdam": 1e-7, "ASGD": 1e-6}  # PyTorch keeps the product of momenta, and η and μ, in float32
 FIGURES = json.loads((HERE / "data" / "optim.json").read_text())
 
 
@@ -46,7 +47,7 @@ def test_twenty_steps_equal_pytorchs(case: Any, small: bool, device: str, monkey
     assert list(case[:2]) in [[n, o] for n, o in reference.OPTIMIZERS]
     ps, optimizer = make(name, options, device)
     found = [take(ps, optimizer, step) for step in range(reference.STEPS)]
-    tolerance = 1e-7 if name == "NAdam" else 1e-9  # PyTorch keeps its product of momenta in float32
+    tolerance = FLOAT32.get(name, 1e-9)
     np.testing.assert_allclose(found[::3] + found[-1:], taken, rtol=tolerance, atol=tolerance)
     mine = optimizer.state[ps[0]]
     assert set(mine) - {"step"} == set(state) - {"step"}
@@ -89,7 +90,8 @@ def test_pytorchs_state_is_taken(case: Any, device: str) -> None:
         p.copy_(q.detach())
     theirs = {k: np.asarray(v) for k, v in state.items()}
     other.load_state_dict({**saved, "state": {**saved["state"], **({0: theirs} if theirs else {})}})
-    np.testing.assert_allclose(take(other_ps, other, 20), take(ps, optimizer, 20), rtol=1e-9, atol=1e-9)
+    tolerance = {"ASGD": 1e-6}.get(name, 1e-9)
+    np.testing.assert_allclose(take(other_ps, other, 20), take(ps, optimizer, 20), rtol=tolerance, atol=tolerance)
 
 
 def test_schedules_equal_pytorchs() -> None:

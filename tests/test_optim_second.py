@@ -394,3 +394,20 @@ def test_hessian_free_goes_back_to_an_earlier_iterate(device: str, monkeypatch: 
     optimizer.step(lambda: p * 1.0, lambda z: 0.5 * (z * z).sum())
     np.testing.assert_allclose(p.numpy(), [0.5, -0.5])
     np.testing.assert_allclose(optimizer.state[p]["d"].numpy(), [-30.0, 30.0])  # where the next search starts
+
+
+@pytest.mark.parametrize("method", ["bfgs", "adam", "newton"])
+def test_minimize_names_what_is_wrong(method: str) -> None:
+    def bowl(x: Any) -> Any:
+        return (x**2).sum()
+
+    for f, x0, options, message in (
+        (lambda x: 3.0, [1.0], {}, "f must give a Tensor of one number, got 3.0"),
+        (lambda x: x * 2, [1.0, 2.0], {}, r"got shape \[2\]"), (lambda x: None, [1.0], {}, "got None"),
+        (bowl, "abc", {}, "x0 is made of real numbers and arrays, got 'abc'"), (bowl, None, {}, "got None"),
+        (bowl, [1j], {}, "x0 is made of real numbers"), (3, [1.0], {}, "f and loss are functions"),
+        (bowl, [1.0], {"max_iter": 1.5}, "max_iter is a whole number"), (bowl, [1.0], {"max_iter": -1}, "max_iter"),
+        (bowl, [1.0], {"tolerance_grad": "a"}, "tolerance_grad a number"), (bowl, [1.0], {"foo": 1}, "foo"),
+    ):  # fmt: skip
+        with pytest.raises(tg.errors.OptionError, match=f"^(minimize|Adam): .*{message}"):
+            optim.minimize(f, x0, method, **options)

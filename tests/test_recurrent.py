@@ -14,7 +14,7 @@ from support import holds, maker
 
 import tinygrad_mlsp as tg
 from tinygrad_mlsp import nn, viz
-from tinygrad_mlsp.errors import OptionError, ShapeError
+from tinygrad_mlsp.errors import DTypeError, OptionError, ShapeError
 from tinygrad_mlsp.nn import functional as F
 from tinygrad_mlsp.nn import utils
 from tinygrad_mlsp.nn.utils import rnn
@@ -210,7 +210,7 @@ def test_what_is_no_variant_is_refused() -> None:
         nn.LSTMCell(2, 3, peephole="i", coupled=True)
     with pytest.raises(OptionError, match="proj_size 3 must be smaller"):
         nn.LSTM(2, 3, proj_size=3)
-    with pytest.raises(OptionError, match="dropout is a probability"):
+    with pytest.raises(OptionError, match="GRU: dropout must be a number from 0 to 1"):
         nn.GRU(2, 3, dropout=1.5)
     assert repr(nn.LSTM(2, 3, bidirectional=True, dropout=0.5, peephole="f")) == (
         "LSTM(2, 3, dropout=0.5, bidirectional=True, peephole='f')"
@@ -225,6 +225,41 @@ def test_states_of_the_wrong_shape_are_refused() -> None:
         nn.LSTM(3, 5)(x[:, 0], (tg.ones((1, 5)), tg.ones((1, 4))))
     with pytest.raises(ShapeError, match="the state is"):
         nn.LSTM(3, 5)(x, (tg.ones((1, 2, 5)),))
+
+
+H = tg.zeros((2, 3))
+nets: Any = nn  # given what its hints forbid
+STATES: dict[str, tuple[Any, type[Exception], str]] = {
+    "a word": (lambda x: nets.RNNCell(2, 3)(x, "a"), DTypeError, "RNNCell: h must be a Tensor, not str"),
+    "a pair": (lambda x: nets.GRUCell(2, 3)(x, (H, H)), DTypeError, "GRUCell: h must be a Tensor, not tuple"),
+    "one row": (lambda x: nets.GRUCell(2, 3)(x, H[:1]), ShapeError, r"GRUCell: .* the shape \[2, 3\], got \[1, 3\]"),
+    "no pair": (lambda x: nets.LSTMCell(2, 3)(x, H), DTypeError, r"LSTMCell: the state is a pair .* got Tensor"),
+    "half a pair": (lambda x: nets.LSTMCell(2, 3)(x, (H,)), ShapeError, "LSTMCell: the state is a pair .* tuple of 1"),
+    "no c": (lambda x: nets.LSTMCell(2, 3)(x, (H, None)), DTypeError, "LSTMCell: c must be a Tensor, not NoneType"),
+    "wide c": (lambda x: nets.LSTMCell(2, 3)(x, (H, tg.zeros((2, 4)))), ShapeError, r"LSTMCell: .* c .*got \[2, 4\]"),
+    "no input": (lambda x: nets.LSTMCell(2, 3)(None), DTypeError, "LSTMCell: the input must be a Tensor, not NoneType"),
+    "no sequence": (lambda x: nets.LSTM(2, 3)(None), DTypeError, "LSTM: the input must be a Tensor, not NoneType"),
+    "a pair for a GRU": (lambda x: nets.GRU(2, 3)(x, (H, H)), DTypeError, "GRU: h must be a Tensor, not a tuple of 2"),
+    "a number": (lambda x: nets.RNN(2, 3)(x, 3), DTypeError, "RNN: h must be a Tensor, not int"),
+    "one for an LSTM": (lambda x: nets.LSTM(2, 3)(x, H), DTypeError, "LSTM: the state is a pair .* got Tensor"),
+    "nothing for an LSTM": (lambda x: nets.LSTM(2, 3)(x, (None, H)), DTypeError, "LSTM: h must be a Tensor, not None"),
+    "unroll": (lambda x: nets.GRU(2, 3).unroll(x, (H,)), DTypeError, "GRU: h must be a Tensor, not a tuple of 1"),
+    "dropout": (lambda x: nets.GRU(2, 3, dropout="a"), OptionError, "GRU: dropout must be a number from 0 to 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call, error, message", STATES.values(), ids=STATES)
+def test_states_of_the_wrong_kind_are_refused(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call(tg.ones((2, 2)))
+
+
+def test_the_functions_of_sequences_are_imported_as_in_pytorch() -> None:
+    from tinygrad_mlsp.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+    packed = pack_padded_sequence(tg.ones((3, 2, 1)), [3, 1])
+    assert pad_packed_sequence(packed)[1].tolist() == [3, 1]
+    nn.LSTM(2, 3).flatten_parameters()
 
 
 def test_dropout_stands_between_the_layers(device: str) -> None:

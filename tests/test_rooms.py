@@ -52,7 +52,7 @@ NEIGHBOURS = {
     "models": {"nn", "optim"},
     "energy": {"nn", "optim"},
     "amp": {"nn", "optim"},
-    "train": {"nn", "optim", "amp"},
+    "train": {"nn", "optim", "amp", "energy"},  # energy: the RBM with scikit-learn's interface
     "experiments": {*REST} - {"cli"},
     "cli": {*REST, "__version__"},
 }

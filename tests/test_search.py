@@ -75,7 +75,10 @@ def test_nan_is_the_worst() -> None:
         result = search(lambda p: values[p["x"]], {"x": [0, 1, 2, 3]}, "grid", direction=direction)
         assert [t.params["x"] for t in result] == expected
     pytest.importorskip("optuna")
-    assert math.isnan(search(lambda p: math.nan, SPACE, "bayes", 3).best.value)
+    result = search(lambda p: math.nan, SPACE, "bayes", 3)
+    assert all(math.isnan(t.value) for t in result)
+    with pytest.raises(OptionError, match="none of the 3 trials gave a number"):
+        assert result.best
 
 
 @pytest.mark.parametrize("method", ["grid", "random", "bayes"])
@@ -152,3 +155,25 @@ def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingDependency, match=r"tinygrad_mlsp\[search\]"):
         search(bowl, SPACE, "bayes", 1)
+
+
+@pytest.mark.parametrize("found", ["a", None, 1j, [1.0, 2.0]])
+def test_an_objective_that_gives_no_number_is_named(found: Any) -> None:
+    with pytest.raises(OptionError, match=r"the objective must give a number.* for \{'a': 1\} it gave"):
+        search(lambda p: found, {"a": [1]}, "grid")
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: search(3, {"a": [1]}, "grid"), "the objective is a function"),  # type: ignore[arg-type]
+        (lambda: search(bowl, [1], "grid"), "the space is a dictionary"),  # type: ignore[arg-type]
+        (lambda: search(bowl, {"a": [1]}, "grid", log="no folder/log"), "the folder of the log is not there"),
+        (lambda: Uniform("a", 2), "low must be below high"),  # type: ignore[arg-type]
+        (lambda: Uniform(0, 1, grid="a").points(), "a grid needs"),  # type: ignore[arg-type]
+        (lambda: Integers(0, 9, grid=0).points(), "points of 1 or more"),
+    ],
+)
+def test_what_cannot_be_searched(call: Any, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        call()

@@ -17,7 +17,7 @@ from tinygrad_mlsp.data import Loader
 from tinygrad_mlsp.errors import OptionError, ShapeError
 from tinygrad_mlsp.nn import functional as F
 from tinygrad_mlsp.random import Generator
-from tinygrad_mlsp.train import Callback, History, State, accuracy, fit
+from tinygrad_mlsp.train import Callback, History, State, Trainer, accuracy, fit
 
 
 def problem(device: str, lr: float = 0.5) -> Any:
@@ -233,3 +233,82 @@ def test_what_cannot_be_trained_with_is_named(given: dict[str, Any], message: st
 def test_accuracy_does_not_broadcast(x: Any, target: Any) -> None:
     with pytest.raises(ShapeError, match="accuracy"):
         accuracy(nn.Identity(), tg.ones(x), tg.zeros(target))
+
+
+@pytest.mark.parametrize("who", ["fit", "Trainer"])
+@pytest.mark.parametrize(
+    "place, given, message",
+    [
+        (0, 3, "the model is an nn.Module, got 3"), (0, nn.Linear, "the class Linear itself; make one of it"),
+        (1, None, "the loss is a function"), (1, nn.MSELoss, "the class MSELoss itself"),
+        (2, "adam", "the optimizer is one of tinygrad_mlsp.optim, got 'adam'"),
+        (2, optim.SGD, "the class SGD itself"), (3, "loader", "the loader gives batches.*got 'loader'"),
+        ("callbacks", [3], "a callback is a train.Callback or a function"),
+        ("callbacks", [Callback], "the class Callback itself"), ("callbacks", Callback(), "callbacks is a list"),
+        ("clip_norm", "1", "clip_norm must be a positive number, got '1'"),
+        ("clip_norm", math.nan, "clip_norm must be a positive number"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_named_before_anything_is_trained(who: str, place: Any, given: Any, message: str) -> None:
+    model, optimizer, loader, *_ = problem("cpu")
+    arguments: list[Any] = [model, F.cross_entropy, optimizer, loader]
+    options: dict[str, Any] = {"progress": False}
+    if isinstance(place, int):
+        arguments[place] = given
+    else:
+        options[place] = given
+    with pytest.raises(OptionError, match=f"^{who}: .*{message}"):
+        (fit if who == "fit" else Trainer)(*arguments, **options)
+
+
+@pytest.mark.parametrize("train", [fit, Trainer])
+def test_an_optimizer_of_another_model_is_refused_and_of_a_part_is_not(train: Any) -> None:
+    model, _, loader, *_ = problem("cpu")
+    other = optim.Adam(problem("cpu")[0].parameters())
+    with pytest.raises(OptionError, match=r"Adam has no parameter of this Sequential.*optim.Adam\(model.parameters"):
+        train(model, F.cross_entropy, other, loader, progress=False)
+    part = optim.SGD(model[0].parameters(), 0.1)
+    before = [p.numpy().copy() for p in model.parameters()]
+    trained = train(model, F.cross_entropy, part, loader, progress=False, clip_norm=0.5)
+    if isinstance(trained, Trainer):
+        trained.fit(1)
+    changed = [bool((p.numpy() != b).any()) for p, b in zip(model.parameters(), before, strict=True)]
+    assert changed == [True, True, False, False]
+
+
+def test_clipping_does_not_count_gradients_that_nobody_forgets() -> None:
+    """Those of parameters that the optimizer has not: they add up over all the steps."""
+    norms = []
+
+    class Look(Callback):
+        def on_step(self, state: State) -> None:
+            norms.append(math.sqrt(sum(float((p.grad**2).sum()) for p in state.model[0].parameters())))
+
+    model, _, loader, *_ = problem("cpu")
+    fit(model, lambda y, t: F.cross_entropy(y, t) * 100, optim.SGD(model[0].parameters(), 1e-6), loader, 2,
+        callbacks=[Look()], progress=False, clip_norm=0.5)  # fmt: skip
+    assert norms == pytest.approx([0.5] * 8, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "loss, got", [(lambda y, t: 3.0, "float"), (lambda y, t: y, r"shape \[10, 2\]"), (lambda y, t: None, "NoneType")]
+)
+def test_a_loss_that_is_no_number_is_named(loss: Any, got: str) -> None:
+    model, optimizer, loader, *_ = problem("cpu")
+    for train in (
+        lambda: fit(model, loss, optimizer, loader, progress=False),
+        lambda: Trainer(model, loss, optimizer, loader, progress=False).fit(1),
+        lambda: Trainer(model, loss, optimizer, loader, progress=False).evaluate(loader),
+    ):
+        with pytest.raises(OptionError, match="the loss function must give a Tensor of one number, got " + got):
+            train()
+
+
+def test_other_wrong_arguments() -> None:
+    model, optimizer, loader, x, y = problem("cpu")
+    with pytest.raises(OptionError, match="evaluate must give a number, or numbers by name; got None"):
+        fit(model, F.cross_entropy, optimizer, loader, evaluate=lambda: None, progress=False)
+    with pytest.raises(OptionError, match=r"accuracy: the model is an nn.Module, got ndarray"):
+        accuracy(x, y, model)
+    with pytest.raises(OptionError, match="accuracy: batch_size must be a whole number of 1 or more, got 0"):
+        accuracy(model, x, y, 0)

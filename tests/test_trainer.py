@@ -215,7 +215,8 @@ def test_an_optimizer_that_asks_for_the_loss_anew_gets_it() -> None:
     assert t.metrics[0].totals["samples"] == 40
 
 
-FIRST_ORDER = ["SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Adagrad", "RMSprop", "Adadelta", "Lion", "Rprop"]
+FIRST_ORDER = ["SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Adagrad", "RMSprop", "Adadelta", "Lion", "Rprop",
+               "ASGD", "Adafactor"]  # fmt: skip
 SECOND_ORDER = ["LBFGS", "BFGS", "NonlinearCG", "Newton", "HessianFree"]
 
 
@@ -413,7 +414,7 @@ def test_large_finite_gradients_are_no_alarm() -> None:
     "options, message",
     [
         ({"clip_norm": 0}, "clip_norm"), ({"clip_value": -1.0}, "clip_value"), ({"accumulate": 0}, "accumulate"),
-        ({"loader": 3}, "a loader gives batches"), ({"val_loader": 3}, "a loader gives batches"),
+        ({"loader": 3}, "the loader gives batches"), ({"val_loader": 3}, "the loader gives batches"),
         ({"schedule_every": "day"}, "'epoch' or 'step'"),
     ],
 )  # fmt: skip
@@ -632,3 +633,40 @@ def test_metrics_refuse_what_does_not_fit() -> None:
             wrong()
     with pytest.raises(CheckpointError, match="not the state of a Trainer"):
         made().load_state_dict({})
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"metrics": train.Accuracy()}, "metrics is a list"), ({"metrics": [train.Accuracy]}, "a metric is an object"),
+        ({"schedule": 3}, "a schedule is an object with step; got 3"), ({"keep": 3}, "keep has objects by name"),
+        ({"keep": {"a": 3}}, "what is kept is an object with state_dict"),
+        ({"clip_value": "a"}, "clip_value must be a positive number, got 'a'"),
+        ({"precision": 16}, "'full' or 'mixed'"),
+    ],
+)  # fmt: skip
+def test_what_is_no_metric_schedule_or_the_like(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        made(**options)
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda: train.EarlyStopping(min_delta="a"), OptionError, "EarlyStopping: min_delta must be a finite number"),
+        (lambda: train.EarlyStopping(3), OptionError, "monitor is the name of a figure, got 3"),
+        (lambda: train.Checkpoints(3), OptionError, "Checkpoints: the path of a file is needed, got 3"),
+        (lambda: train.Log(None), OptionError, "Log: the path of a file is needed, got None"),
+        (lambda: train.read_log("no such file.csv"), DataError, "there is no file no such file.csv"),
+        (lambda: made().resume(3), OptionError, "Trainer.resume: the path of a file is needed, got 3"),
+        (lambda: made().evaluate(3), OptionError, "Trainer.evaluate: the loader gives batches"),
+    ],
+)
+def test_callbacks_and_paths_are_checked(make: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_log_makes_its_folder(tmp_path: Path) -> None:
+    made(callbacks=[train.Log(tmp_path / "a" / "b" / "log.csv")]).fit(1)
+    assert len(train.read_log(tmp_path / "a" / "b" / "log.csv")) == 1

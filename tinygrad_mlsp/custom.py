@@ -23,7 +23,7 @@ from .random import default_generator
 from .recipe import FullRecipe, Node, make_node, next_order
 from .record import several
 from .sweep import backward
-from .tensor import FULL, LEAN, OFF, Tensor, _mode, _Recording, library, no_grad, record_of, wrap
+from .tensor import FULL, LEAN, OFF, Tensor, _casting, _mode, _Recording, library, no_grad, record_of, wrap
 
 
 class custom_vjp:
@@ -163,7 +163,7 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         raise OptionError(f"checkpoint: takes a function and its arguments, not {function!r}")
     if _mode.get() in (OFF, FULL):
         return function(*args, **kwargs)
-    state, began = default_generator().state_dict(), next_order()
+    state, casting, began = default_generator().state_dict(), _casting.get(), next_order()
     result = function(*args, **kwargs)
     leaves, rebuild = flatten((args, kwargs))
     inputs = [i for i, v in enumerate(leaves) if isinstance(v, Tensor) and v._node is not None]
@@ -178,7 +178,7 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
     def again(xp: Any, g: Any, arrays: Any, y: Any, needed: Any) -> list[Any]:
         recorded = xp is library
-        with _Recording(LEAN), _drawing(state):
+        with _Recording(LEAN), _as_before(state, casting):
             fresh = [
                 record_of("alias")(a) if recorded else wrap(a, make_node(None, None, a.shape))
                 for a in arrays[: len(inputs)]
@@ -229,15 +229,16 @@ def _outside(nodes: Sequence[Node], began: int) -> list[Node]:
 
 
 @contextmanager
-def _drawing(state: dict[str, int]) -> Iterator[None]:
-    """The default generator as it was, for a while."""
+def _as_before(state: dict[str, int], casting: frozenset[str]) -> Iterator[None]:
+    """The default generator and the precision as they were, for a while."""
     generator = default_generator()
-    now = generator.state_dict()
+    now, token = generator.state_dict(), _casting.set(casting)
     generator.load_state_dict(state)
     try:
         yield
     finally:
         generator.load_state_dict(now)
+        _casting.reset(token)
 
 
 def _agree(y: Tensor, first: Any) -> bool:

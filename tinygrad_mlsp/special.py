@@ -53,9 +53,34 @@ def _function(function: Callable[..., Any]) -> None:
     functions[function.__name__] = rounded
 
 
+# (1 + 2a) e^(a²) erfc a for a from 0 to 10.3, as a polynomial of (a − 2)/(a + 2), the highest power first: the best
+# approximation at Chebyshev's points, within 3.4·10⁻⁸
+_ERFC_SINGLE = (
+    -0.000421702804, -0.00125889212, 0.00132921839, 0.00866083987, -0.00806267839,
+    -0.0542136654, 0.164055333, -0.166030437, -0.0927639678, 1.27697837,
+)  # fmt: skip
+
+
+def _erfc_single(xp: Any, x: Any) -> Any:
+    """The same for single precision on the CPU, in steps that run over whole vectors, as SciPy's do not."""
+    a = xp.minimum(xp.abs(x), x.dtype.type(10.3))
+    h = xp.round(16 * a) / 16
+    t = (a - 2) / (a + 2)
+    y = t * _ERFC_SINGLE[0] + _ERFC_SINGLE[1]
+    for c in _ERFC_SINGLE[2:]:
+        y *= t
+        y += c
+    y /= 1 + 2 * a
+    y *= xp.exp(-h * h)
+    y *= xp.exp((h - a) * (h + a))
+    return xp.copysign(y, x + 0) + (x < 0) * x.dtype.type(2)  # 2 − y below 0
+
+
 @_function
 def erfc(xp: Any, x: Any) -> Any:
     """1 − erf x; from ½ on as e^(−x²) times a slow function, with x² in two parts, the larger of them exact."""
+    if x.dtype == "float32" and xp.special == "scipy.special":
+        return _erfc_single(xp, x)
     far = (x > 0.5) & (x < 28)
     a = xp.where(far, x, 1)
     h = xp.round(16 * a) / 16

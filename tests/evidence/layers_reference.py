@@ -50,6 +50,7 @@ class Case:
     inputs: tuple[Any, ...]
     fixed: tuple[int, ...] = ()  # which float inputs are not trained
     train: bool = True
+    call: str = ""  # what is done with a Module m and inputs x, if not m(*x)
 
 
 CASES: dict[str, Case] = {}
@@ -266,7 +267,7 @@ def account(library: Library, one: Case) -> dict[str, Any]:
     inputs = [library.tensor(np.array(x), wanted) for x, wanted in zip(one.inputs, trained)]
     found: dict[str, Any] = {}
     module = None
-    if one.make.startswith("nn."):
+    if one.make.startswith(("nn.", "begun(")):
         module = library.double(eval(one.make, dict(library.names)))
         parameters = dict(module.named_parameters())
         for i, parameter in enumerate(parameters.values()):
@@ -278,7 +279,8 @@ def account(library: Library, one: Case) -> dict[str, Any]:
     leaves = [x for x, wanted in zip(inputs, trained) if wanted] + list(parameters.values())
 
     def run() -> Any:
-        return module(*inputs) if module is not None else eval(one.make, {**library.names, "x": inputs})
+        expression = one.call or ("m(*x)" if module is not None else one.make)
+        return eval(expression, {**library.names, "m": module, "x": inputs})
 
     losses = []
     for step in range(STEPS if one.train else 1):
@@ -295,7 +297,7 @@ def account(library: Library, one: Case) -> dict[str, Any]:
             x.grad = None
     if one.train:
         found["losses"] = losses
-    if module is not None and "Norm" in one.make:
+    if module is not None and ("Norm" in one.make or "spectral" in one.make):
         found["buffers"] = {name: library.numbers(value) for name, value in module.named_buffers()}
         module.eval()
         found["evaluated"] = library.numbers(run())

@@ -27,6 +27,7 @@ from ..backend import device_of, to_device, to_numpy
 from ..errors import DTypeError, OptionError, ShapeError
 from ..random import Generator
 from ..tensor import Tensor
+from .loader import _integer, _number
 
 Array = NDArray[Any]
 _CHUNK = 256  # images worked on at once: their coordinates fit in the cache
@@ -74,6 +75,8 @@ class Step:
 
     def __call__(self, x: Any, generator: Generator) -> Any:
         """The images changed; of a batch that is a tuple, its first entry."""
+        if not isinstance(generator, Generator):
+            raise OptionError(f"augment: {self.name} draws from a tinygrad_mlsp.Generator, got {generator!r}")
         if isinstance(x, tuple) and x:
             return (self(x[0], generator), *x[1:])
         return _as_images(x, self.name, lambda images: self._acted(images, generator))
@@ -89,6 +92,10 @@ class Step:
 
 def compose(*steps: Callable[[Any, Generator], Any]) -> Callable[[Any, Generator], Any]:
     """The steps one after the other."""
+
+    for step in steps:
+        if not callable(step):
+            raise OptionError(f"augment: compose takes steps, functions of images and a generator; got {step!r}")
 
     def composed(x: Any, generator: Generator) -> Any:
         for step in steps:
@@ -106,11 +113,15 @@ def affine(
     All are uniform, but the factor, whose logarithm is, so that growing and shrinking weigh the same; all are done
     together, so that the pixels are interpolated once.
     """
-    low, high = scale
+    try:
+        low, high = (float(_number("", factor)) for factor in scale)
+    except (TypeError, ValueError):
+        low = high = 0.0
     if not 0 < low <= high:
-        raise OptionError(f"augment: scale is a pair of positive factors, the smaller one first, got {scale}")
-    if not (degrees >= 0 and shift >= 0):
-        raise OptionError(f"augment: degrees and shift must be 0 or more, got {degrees} and {shift}")
+        raise OptionError(f"augment: scale is a pair of positive factors, the smaller one first, got {scale!r}")
+    for name, value in (("degrees", degrees), ("shift", shift)):
+        _number(f"augment: {name}", value, 0)
+    _number("augment: fill", fill)
 
     def act(images: Array, generator: Generator) -> Array:
         n, u = len(images), generator.uniform((len(images), 4), -1.0, 1.0, dtype=np.float64)
@@ -168,8 +179,10 @@ def elastic(alpha: float = 34.0, sigma: float = 4.0, fill: float = 0.0) -> Step:
     square, as handwriting does.
     Source: P. Simard, D. Steinkraus, J. Platt, Best Practices for Convolutional Neural Networks, 2003, section 2.
     """
-    if not (alpha >= 0 and sigma > 0):
-        raise OptionError(f"augment: elastic wants alpha of 0 or more and a positive sigma, got {alpha} and {sigma}")
+    _number("augment: elastic's alpha", alpha, 0)
+    _number("augment: elastic's fill", fill)
+    if not _number("augment: elastic's sigma", sigma, 0) > 0:
+        raise OptionError(f"augment: elastic's sigma must be positive, got {sigma}")
 
     def act(images: Array, generator: Generator) -> Array:
         n, _, h, w = images.shape
@@ -194,8 +207,7 @@ def _gaussian(n: int, sigma: float, dtype: Any) -> Array:
 
 def noise(std: float) -> Step:
     """x + std · ε, ε normal, at each pixel."""
-    if not std >= 0:
-        raise OptionError(f"augment: noise wants a standard deviation of 0 or more, got {std}")
+    _number("augment: noise's std", std, 0)
     return Step(
         lambda images, generator: (
             images + generator.normal(images.shape, std=std, dtype=np.float64).astype(images.dtype)
@@ -206,8 +218,8 @@ def noise(std: float) -> Step:
 
 def drop(p: float, fill: float = 0.0) -> Step:
     """Each pixel is `fill` with probability p, in all channels at once; the others stay as they are."""
-    if not 0 <= p <= 1:
-        raise OptionError(f"augment: drop wants a probability from 0 to 1, got {p}")
+    _number("augment: drop's p", p, 0, 1)
+    _number("augment: drop's fill", fill)
 
     def act(images: Array, generator: Generator) -> Array:
         n, _, h, w = images.shape
@@ -218,8 +230,9 @@ def drop(p: float, fill: float = 0.0) -> Step:
 
 def flip(p: float = 0.5, axis: int = -1) -> Step:
     """Each image is mirrored with probability p: left to right, or top to bottom with axis=-2."""
-    if axis not in (-1, -2) or not 0 <= p <= 1:
-        raise OptionError(f"augment: flip wants p from 0 to 1 and axis -1 (across) or -2 (down), got {p} and {axis}")
+    _number("augment: flip's p", p, 0, 1)
+    if axis not in (-1, -2):
+        raise OptionError(f"augment: flip's axis is -1 (across) or -2 (down), got {axis!r}")
 
     def act(images: Array, generator: Generator) -> Array:
         chosen = generator.bernoulli(p, (len(images), 1, 1, 1))
@@ -230,7 +243,11 @@ def flip(p: float = 0.5, axis: int = -1) -> Step:
 
 def crop(size: int | tuple[int, int], padding: int = 0, fill: float = 0.0) -> Step:
     """A window of `size` [pixels] from a random place in each image, after `padding` pixels of `fill` on every side."""
-    high, wide = (size, size) if isinstance(size, int) else size
+    pair = size if isinstance(size, (tuple, list)) else (size, size)
+    if len(pair) != 2:
+        raise OptionError(f"augment: crop's size is one number of pixels or two, got {size!r}")
+    high, wide = (_integer("augment: crop's size", n, 1) for n in pair)
+    padding, _ = _integer("augment: crop's padding", padding, 0), _number("augment: crop's fill", fill)
 
     def act(images: Array, generator: Generator) -> Array:
         n, c, h, w = images.shape
@@ -271,7 +288,11 @@ def mixup(x: Any, y: Any, generator: Generator, alpha: float = 0.2) -> Mixed:
 
     Source: H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz, mixup: Beyond Empirical Risk Minimization, 2018.
     """
-    if not alpha > 0:
+    if not isinstance(generator, Generator):
+        raise OptionError(f"augment: mixup draws from a tinygrad_mlsp.Generator, got {generator!r}")
+    if not (hasattr(x, "shape") and hasattr(y, "shape")):
+        raise DTypeError(f"augment: mixup takes arrays, got {type(x).__name__} and {type(y).__name__}")
+    if not _number("augment: mixup's alpha", alpha) > 0:
         raise OptionError(f"augment: mixup wants a positive alpha, got {alpha}")
     if len(x) != len(y):
         raise ShapeError(f"augment: mixup wants a target an image, got {len(x)} images and {len(y)} targets")

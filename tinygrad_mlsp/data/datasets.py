@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import math
+import operator
 import os
 import sys
 import uuid
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import DataError, DTypeError, OptionError
-from .loader import shuffled
+from .loader import _integer, shuffled
 
 T = TypeVar("T")
 MIRRORS = ("https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/")
@@ -73,7 +74,11 @@ class Dataset:
 
         Raises: OptionError when that leaves none to train on.
         """
-        if not 0 <= n < len(self.train_y):
+        try:
+            right = 0 <= operator.index(n) < len(self.train_y)
+        except TypeError:
+            right = False
+        if not right:
             raise OptionError(f"{self.name}: of {len(self.train_y):,} training images, {n!r} cannot be held out")
         cut = len(self.train_y) - n
         x, y = self.train_x, self.train_y
@@ -121,6 +126,7 @@ def mnist(
     Source: Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST Database of Handwritten Digits, 1998, licensed CC BY-SA 3.0.
     """
     _floating(dtype)  # before 11 MB are fetched
+    validation = _integer("mnist: validation", validation, 0, 59_999)
     place, is_cache = _locate(folder)
     stored = [_stored(place, name, is_cache, download) for name in _MNIST]
     train_x, test_x = (_scaled(images, 255, dtype, flatten) for images in stored[::2])
@@ -180,9 +186,15 @@ def in_folder(who: str, name: str, folder: str | os.PathLike[str] | None, subfol
     return path
 
 
+def _folder(folder: Any) -> str | os.PathLike[str]:
+    if not isinstance(folder, (str, os.PathLike)):
+        raise OptionError(f"data: the folder is a path, got {folder!r}")
+    return folder
+
+
 def found_in(name: str, folder: str | os.PathLike[str] | None, subfolder: str) -> Path | None:
     """The path of a file in `folder`, or the one that the variable names, or its subfolder, if it is there."""
-    named = os.environ.get(_VARIABLE) if folder is None else folder
+    named = os.environ.get(_VARIABLE) if folder is None else _folder(folder)
     places = (Path(named).expanduser(), Path(named).expanduser() / subfolder) if named else ()
     return next((place / name for place in places if (place / name).is_file()), None)
 
@@ -214,7 +226,7 @@ def _file(place: Path, name: str) -> Path | None:
 
 def _locate(folder: str | os.PathLike[str] | None) -> tuple[Path, bool]:
     """The first folder that holds any of the files, and whether it is the cache."""
-    named = os.environ.get(_VARIABLE) if folder is None else folder
+    named = os.environ.get(_VARIABLE) if folder is None else _folder(folder)
     if named:
         given = Path(named).expanduser()
         for place in (given, given / "mnist"):

@@ -150,6 +150,8 @@ def patches(
             raise MissingDependency(
                 "patches: scikit-learn reads its sample pictures with Pillow: pip install pillow"
             ) from error
+    if not isinstance(images, (Sequence, np.ndarray)):
+        raise ShapeError(f"patches: images is a list of images, got {images!r}")
     grey = [_grey(image, side) for image in images]
     if not grey:
         raise ShapeError("patches: images is empty, give one or more")

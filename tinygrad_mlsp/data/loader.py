@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextvars
+import math
 import operator
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Iteration
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -42,9 +44,9 @@ class Subset:
     """
 
     def __init__(self, dataset: Any, indices: Any) -> None:
-        self.dataset, self._leaves = dataset, _leaves(_structured(dataset))
+        self.dataset, self._leaves = dataset, _leaves(_structured(dataset, "Subset"))
         n = _length(self._leaves, "Subset")
-        self.indices: NDArray[np.int64] = np.asarray(indices)
+        self.indices: NDArray[np.int64] = _array(indices, "Subset: indices")
         if self.indices.dtype == bool and self.indices.shape == (n,):
             self.indices = np.flatnonzero(self.indices)
         if self.indices.ndim != 1 or (self.indices.size and self.indices.dtype.kind not in "iu"):
@@ -68,7 +70,7 @@ class Subset:
             rows = [_item(leaf, int(wanted)) for leaf in self._leaves]
         else:
             rows = [_rows(leaf, wanted) for leaf in self._leaves]
-        return _rebuilt(_structured(self.dataset), iter(rows))
+        return _rebuilt(_structured(self.dataset, "Subset"), iter(rows))
 
 
 class Loader:
@@ -102,14 +104,18 @@ class Loader:
         workers: int = 0,
         transform: Callable[[Any, Generator], Any] | None = None,
     ) -> None:
-        tree = tuple(_structured(a) for a in arrays)
+        tree = tuple(_structured(a, "Loader") for a in arrays)
         alone = len(tree) == 1 and not hasattr(tree[0], "shape")
         self._tree: Any = tree[0] if alone else tree
         self._sources = _leaves(self._tree)
         self.length: int = _length(self._sources, "Loader")
-        self.batch_size = _integer("batch_size", batch_size, 1, self.length if drop_last and self.length else None)
-        self.seed = _integer("seed", seed, 0, 2**64 - 1)
-        self.workers = _integer("workers", workers, 0)
+        self.batch_size = _integer(
+            "Loader: batch_size", batch_size, 1, self.length if drop_last and self.length else None
+        )
+        self.seed = _integer("Loader: seed", seed, 0, 2**64 - 1)
+        self.workers = _integer("Loader: workers", workers, 0)
+        if transform is not None and not callable(transform):
+            raise OptionError(f"Loader: transform is a function of a batch and a generator, got {transform!r}")
         self.shuffle, self.drop_last, self.transform = bool(shuffle), bool(drop_last), transform
         self.epoch = 0
         self.position = 0  # samples of this epoch handed out so far
@@ -171,14 +177,16 @@ class Loader:
 
         Raises: OptionError when this loader would not give the same batches.
         """
+        if not isinstance(state, Mapping):
+            raise OptionError(f"Loader.load_state_dict: wants what state_dict() gave, got {type(state).__name__}")
         for name, mine in self._options().items():
             if state.get(name) != mine:
                 raise OptionError(
                     f"Loader.load_state_dict: the saved {name} is {state.get(name)}, this loader's is "
                     f"{mine}; make the loader with the saved one to resume in the same order"
                 )
-        self.epoch = _integer("epoch", state.get("epoch"), 0)
-        self.position = _integer("position", state.get("position"), 0, self.length)
+        self.epoch = _integer("Loader.load_state_dict: epoch", state.get("epoch"), 0)
+        self.position = _integer("Loader.load_state_dict: position", state.get("position"), 0, self.length)
         self._resume = True
 
     def _options(self) -> dict[str, int | bool]:
@@ -194,17 +202,27 @@ class Loader:
 # the sources: arrays, dicts and tuples of them, data sets
 
 
-def _structured(source: Any) -> Any:
+def _structured(source: Any, who: str) -> Any:
     """The source with lists and the like made arrays: a tree of dicts and tuples over arrays and data sets."""
     if isinstance(source, dict):
-        return {name: _structured(part) for name, part in source.items()}
+        return {name: _structured(part, who) for name, part in source.items()}
     if isinstance(source, tuple) and source and all(isinstance(p, dict) or getattr(p, "shape", ()) for p in source):
-        return tuple(_structured(part) for part in source)
+        return tuple(_structured(part, who) for part in source)
     if hasattr(source, "shape"):
         return source
     if isinstance(source, (list, tuple, range, str, bytes)) or not hasattr(source, "__getitem__"):
-        return np.asarray(source)
+        return _array(source, who)
     return source
+
+
+def _array(values: Any, who: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as problem:
+        raise ShapeError(
+            f"{who}: a list whose rows differ in length is no array ({problem}); pad the rows to one length, or give "
+            "an object with __len__ and __getitem__"
+        ) from None
 
 
 def _leaves(tree: Any) -> list[Any]:
@@ -341,11 +359,21 @@ def _received(answer: queue.SimpleQueue[tuple[bool, Any]]) -> tuple[bool, Any]:
 
 
 def _integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """The value as an int, if it is a whole number from `low` to `high`; `name` is the function's and the option's."""
     try:
         number = operator.index(value)
     except TypeError:
         number = low - 1
     if number < low or (high is not None and number > high):
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise OptionError(f"Loader: {name} must be an integer {span}, got {value!r}")
+        raise OptionError(f"{name} must be an integer {span}, got {value!r}")
     return number
+
+
+def _number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> Any:
+    """The value, if it is a finite number from `low` to `high`; `name` is the function's and the option's."""
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    if real and math.isfinite(value) and low <= value <= high:
+        return value
+    span = f"from {low:g} to {high:g}" if high < math.inf else f"of {low:g} or more" if low > -math.inf else ""
+    raise OptionError(f"{name} must be a finite number{' ' + span if span else ''}, got {value!r}")

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from ..backend import to_numpy
 from ..errors import OptionError, ShapeError
 from ..tensor import Tensor
-from .loader import Subset, _integer, _leaves, _length, _rebuilt, _rows, _structured, shuffled
+from .loader import Subset, _array, _integer, _leaves, _length, _number, _rebuilt, _rows, _structured, shuffled
 
 Indices = NDArray[np.int64]
 
 
 def shuffle(*arrays: Any, seed: int = 0) -> Any:
     """The arrays' rows in a new order, the same for all: a tuple of them, or the one."""
-    n = _length([leaf for a in arrays for leaf in _leaves(_structured(a))], "shuffle")
+    n = _length([leaf for a in arrays for leaf in _leaves(_structured(a, "shuffle"))], "shuffle")
+    seed = _seed("shuffle", seed)
     taken = tuple(_taken(a, shuffled(n, seed)) for a in arrays)
     return taken[0] if len(taken) == 1 else taken
 
@@ -33,10 +34,13 @@ def train_test_split(
     testing, and the parts are views.
     Raises: OptionError when a part would be empty or a class has fewer than two rows; ShapeError for unequal lengths.
     """
-    leaves = [leaf for a in arrays for leaf in _leaves(_structured(a))]
-    n = _length(leaves, "train_test_split")
+    leaves = [leaf for a in arrays for leaf in _leaves(_structured(a, "train_test_split"))]
+    n, seed = _length(leaves, "train_test_split"), _seed("train_test_split", seed)
     share = isinstance(test_size, (float, np.floating))
-    rows = int(np.ceil(n * test_size - 1e-9)) if share else _integer("test_size", test_size, 1)
+    if share:
+        rows = int(np.ceil(n * _number("train_test_split: test_size", test_size) - 1e-9))
+    else:
+        rows = _integer("train_test_split: test_size", test_size, 1)
     if not 0 < rows < n:
         raise OptionError(f"train_test_split: {test_size=} leaves one part of {n} rows empty; take a share in (0, 1)")
     if not shuffle:
@@ -58,13 +62,16 @@ def random_split(dataset: Any, lengths: Sequence[float], seed: int = 0) -> list[
 
     Shares that add up to 1 are rounded down, and rows left over go to the first parts, one each.
     """
-    n = _length(_leaves(_structured(dataset)), "random_split")
+    n, seed = _length(_leaves(_structured(dataset, "random_split")), "random_split"), _seed("random_split", seed)
+    if not isinstance(lengths, (Sequence, np.ndarray)) or isinstance(lengths, str):
+        raise OptionError(f"random_split: lengths is a list of numbers of rows or of shares, got {lengths!r}")
+    lengths = [_number("random_split: a length", length, 0) for length in lengths]
     if lengths and abs(sum(lengths) - 1) < 1e-9 and n != 1:
         sizes = [int(n * share + 1e-9) for share in lengths]
         for i in range(n - sum(sizes)):
             sizes[i % len(sizes)] += 1
     else:
-        sizes = [_integer("a length", length, 0) for length in lengths]
+        sizes = [_integer("random_split: a length", length, 0) for length in lengths]
     if sum(sizes) != n:
         raise OptionError(f"random_split: lengths add up to the data's, {n}, or shares to 1; got {list(lengths)}")
     return [Subset(dataset, part) for part in np.split(shuffled(n, seed), np.cumsum(sizes)[:-1])]
@@ -78,8 +85,10 @@ def k_fold(data: Any, k: int = 5, stratify: Any = None, seed: int = 0) -> Iterat
     see `Subset`.
     Raises: OptionError for fewer rows than folds, or a class with fewer rows than folds.
     """
-    n = _integer("the number of rows", data, 1) if isinstance(data, (int, np.integer)) else len(data)
-    k = _integer("k", k, 2, n)
+    if not isinstance(data, (int, np.integer)) and not hasattr(data, "__len__"):
+        raise OptionError(f"k_fold: the data is a number of rows or has a length, got {data!r}")
+    n = _integer("k_fold: the number of rows", data, 1) if isinstance(data, (int, np.integer)) else len(data)
+    k, seed = _integer("k_fold: k", k, 2, n), _seed("k_fold", seed)
     if stratify is None:
         order = shuffled(n, seed)
     else:
@@ -91,9 +100,13 @@ def k_fold(data: Any, k: int = 5, stratify: Any = None, seed: int = 0) -> Iterat
     return ((np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(k))
 
 
+def _seed(who: str, seed: Any) -> int:
+    return _integer(f"{who}: seed", seed, 0, 2**64 - 1)
+
+
 def _labels(stratify: Any, n: int) -> NDArray[np.int64]:
     given = stratify.data if isinstance(stratify, Tensor) else stratify
-    labels = to_numpy(given if hasattr(given, "shape") else np.asarray(given))
+    labels = to_numpy(given if hasattr(given, "shape") else _array(given, "stratify"))
     if labels.shape != (n,):
         raise ShapeError(f"stratify: one class a row, shape [{n}], got {list(labels.shape)}")
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
@@ -124,7 +137,7 @@ def _proportional(order: Indices, labels: NDArray[np.int64], rows: int) -> tuple
 
 
 def _taken(source: Any, index: Any) -> Any:
-    tree = _structured(source)
+    tree = _structured(source, "split")
     if isinstance(tree, (dict, tuple)) or hasattr(tree, "shape"):
         return _rebuilt(tree, (_rows(leaf, index) for leaf in _leaves(tree)))
     return Subset(source, np.arange(len(source))[index])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, OptionError, ShapeError
 from .datasets import cache, fetched, found_in, in_folder
-from .loader import _integer
+from .loader import _array, _integer
 
 MIRRORS = ("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",)
 _SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -60,8 +60,11 @@ class Vocabulary:
     """
 
     def __init__(self, text: Iterable[str]) -> None:
-        self.characters = tuple(sorted(set(text)))
-        if not self.characters:
+        try:
+            self.characters = tuple(sorted(set(text)))
+        except TypeError:
+            self.characters = ()
+        if not self.characters or not all(isinstance(c, str) for c in self.characters):
             raise OptionError("Vocabulary: wants a text with at least one character")
         self._number = {c: i for i, c in enumerate(self.characters)}
 
@@ -74,6 +77,8 @@ class Vocabulary:
         Raises: DataError for a character that is not in the vocabulary, with its place.
         """
         number = self._number
+        if not isinstance(text, (str, Sequence)):
+            raise DataError(f"Vocabulary: encodes a text, got {type(text).__name__}")
         try:
             return np.fromiter((number[c] for c in text), np.int64, len(text))
         except KeyError as error:
@@ -88,12 +93,13 @@ class Vocabulary:
 
         Raises: DataError for a number that stands for no character.
         """
-        found = np.asarray(numbers)
+        found = _array(numbers, "Vocabulary.decode")
         whole = found.ndim == 1 and (found.dtype.kind in "iu" or not found.size)
         if not whole or (found.size and not 0 <= found.min() <= found.max() < len(self)):
             raise DataError(
                 f"Vocabulary: decodes whole numbers from 0 to {len(self) - 1} along one axis, got {found.dtype} "
-                f"{list(found.shape)}" + (f" from {found.min()} to {found.max()}" if found.size else "")
+                f"{list(found.shape)}"
+                + (f" from {found.min()} to {found.max()}" if found.size and found.dtype.kind in "iuf" else "")
             )
         return "".join(self.characters[i] for i in found.tolist())
 
@@ -119,8 +125,11 @@ class Windows:
     """
 
     def __init__(self, sequence: Any, batch_size: int, length: int, batch_first: bool = True) -> None:
-        self.sequence: NDArray[Any] = np.asarray(sequence)
-        self.batch_size, self.length = _integer("batch_size", batch_size, 1), _integer("length", length, 1)
+        self.sequence: NDArray[Any] = _array(sequence, "Windows")
+        self.batch_size, self.length = (
+            _integer("Windows: batch_size", batch_size, 1),
+            _integer("Windows: length", length, 1),
+        )
         self.batch_first = batch_first
         total = len(self.sequence) if self.sequence.ndim else 0
         self.steps = (total - 1) // self.batch_size  # of each stream, in a whole pass
@@ -159,13 +168,18 @@ class Windows:
 
         Raises: OptionError when these windows are not the saved ones.
         """
+        if not isinstance(state, Mapping):
+            raise OptionError(f"Windows.load_state_dict: wants what state_dict() gave, got {type(state).__name__}")
         for name, mine in self._options().items():
             if state.get(name) != mine:
                 raise OptionError(
                     f"Windows.load_state_dict: the saved {name} is {state.get(name)}, here it is {mine}; make the "
                     "windows with the saved one to go on where they stood"
                 )
-        self.position, self._resume = _integer("position", state.get("position"), 0, self.steps), True
+        self.position, self._resume = (
+            _integer("Windows.load_state_dict: position", state.get("position"), 0, self.steps),
+            True,
+        )
 
     def _options(self) -> dict[str, int]:
         return {"total": len(self.sequence), "batch_size": self.batch_size, "length": self.length}

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..errors import OptionError, ShapeError
 from ..random import Generator
 from .datasets import _floating
-from .loader import _integer
+from .loader import _integer, _number
 
 Array = NDArray[Any]
 
@@ -23,7 +23,8 @@ def ring(
 
     Shapes: x [n, 2], y [n] from 0 to modes − 1.
     """
-    n, modes, generator = _integer("n", n, 0), _integer("modes", modes, 1), Generator(seed)
+    n, modes, generator = _integer("ring: n", n, 0), _integer("ring: modes", modes, 1), Generator(seed)
+    radius, std = _number("ring: radius", radius), _number("ring: std", std, 0)
     y = _whole(generator, modes, n)
     angle = 2 * np.pi / modes * y
     x = radius * np.stack([np.cos(angle), np.sin(angle)], 1) + generator.normal((n, 2), std=std, dtype=np.float64)
@@ -35,6 +36,7 @@ def ring_centres(modes: int = 8, radius: float = 2.0) -> Array:
 
     Shapes: [modes, 2].
     """
+    modes, radius = _integer("ring_centres: modes", modes, 1), _number("ring_centres: radius", radius)
     angle = 2 * np.pi / modes * np.arange(modes)
     return radius * np.stack([np.cos(angle), np.sin(angle)], 1)
 
@@ -45,7 +47,7 @@ def two_moons(n: int, noise: float = 0.1, seed: int = 0, dtype: DTypeLike = np.f
     The one is about (0, 0) and open below, the other about (1, ½) and open above; they have ⌈n/2⌉ and ⌊n/2⌋ points.
     Shapes: x [n, 2], y [n].
     """
-    n, generator = _integer("n", n, 0), Generator(seed)
+    n, noise, generator = _integer("two_moons: n", n, 0), _number("two_moons: noise", noise, 0), Generator(seed)
     y = (generator.permutation(n) >= -(-n // 2)).astype(np.int64)
     angle = math.pi * generator.uniform(n, dtype=np.float64)
     sign = 1 - 2 * y
@@ -58,7 +60,7 @@ def xor(n: int, noise: float = 0.2, seed: int = 0, dtype: DTypeLike = np.float32
 
     Shapes: x [n, 2], y [n].
     """
-    n, generator = _integer("n", n, 0), Generator(seed)
+    n, noise, generator = _integer("xor: n", n, 0), _number("xor: noise", noise, 0), Generator(seed)
     corner = _whole(generator, 4, n)
     signs = np.stack([corner // 2, corner % 2], 1)
     x = 2.0 * signs - 1 + generator.normal((n, 2), std=noise, dtype=np.float64)
@@ -71,11 +73,11 @@ def parity(bits: int, n: int | None = None, seed: int = 0, dtype: DTypeLike = np
     Shapes: x [n, bits], y [n].
     Raises: OptionError for more than 20 bits without an n.
     """
-    bits = _integer("bits", bits, 1, 20 if n is None else None)
+    bits = _integer("parity: bits", bits, 1, 20 if n is None else None)
     if n is None:
         x = np.arange(2**bits)[:, None] >> np.arange(bits)[::-1] & 1
     else:
-        x = Generator(seed).bernoulli(0.5, (_integer("n", n, 0), bits))
+        x = Generator(seed).bernoulli(0.5, (_integer("parity: n", n, 0), bits))
     return x.astype(_floating(dtype)), (x.sum(1) % 2).astype(np.int64)
 
 
@@ -88,7 +90,7 @@ def adding(n: int, T: int = 100, seed: int = 0, dtype: DTypeLike = np.float32) -
     Source: S. Hochreiter, J. Schmidhuber, Long Short-Term Memory, 1997, experiment 4, in the form of Q. Le, N. Jaitly,
     G. Hinton, A Simple Way to Initialize Recurrent Networks of Rectified Linear Units, 2015.
     """
-    n, T, generator = _integer("n", n, 0), _integer("T", T, 2), Generator(seed)
+    n, T, generator = _integer("adding: n", n, 0), _integer("adding: T", T, 2), Generator(seed)
     x = np.zeros((n, T, 2))
     x[:, :, 0] = generator.uniform((n, T), dtype=np.float64)
     rows, half = np.arange(n), T // 2
@@ -108,7 +110,7 @@ def noisy_curve(n: int, noise: float = 0.3, seed: int = 0, dtype: DTypeLike = np
 
     Shapes: x [n, 1], y [n, 1].
     """
-    n, generator = _integer("n", n, 0), Generator(seed)
+    n, noise, generator = _integer("noisy_curve: n", n, 0), _number("noisy_curve: noise", noise, 0), Generator(seed)
     x = generator.uniform((n, 1), -1.0, 1.0, dtype=np.float64)
     y = curve(x) + generator.normal((n, 1), std=noise, dtype=np.float64)
     return x.astype(_floating(dtype)), y.astype(_floating(dtype))
@@ -122,7 +124,7 @@ def polynomial_features(x: Any, degree: int) -> Array:
     x = np.asarray(x)
     if x.ndim not in (1, 2) or (x.ndim == 2 and x.shape[1] != 1):
         raise ShapeError(f"polynomial_features: wants x [n, 1] or [n], got {list(x.shape)}")
-    degree = _integer("degree", degree, 1)
+    degree = _integer("polynomial_features: degree", degree, 1)
     if x.dtype.kind != "f":
         raise OptionError(f"polynomial_features: powers of {x.dtype} may overflow; use floating-point numbers")
     return np.multiply.accumulate(np.repeat(x.reshape(-1, 1), degree, 1), 1)

@@ -28,8 +28,10 @@ def distillation_loss(
         raise OptionError(
             f"distillation_loss: the temperature is positive and alpha from 0 to 1, got {temperature!r} and {alpha!r}"
         )
-    teacher = F.log_softmax(teacher_logits.detach() / temperature)
-    soft = (teacher.exp() * (teacher - F.log_softmax(logits / temperature))).sum(axis=-1).mean() * temperature**2
+    teacher = F.log_softmax(teacher_logits.detach() / temperature, dim=-1)
+    soft = (teacher.exp() * (teacher - F.log_softmax(logits / temperature, dim=-1))).sum(
+        axis=-1
+    ).mean() * temperature**2
     return soft if target is None else alpha * soft + (1 - alpha) * F.cross_entropy(logits, target)
 
 
@@ -95,10 +97,11 @@ class random_inputs:
 
     def __iter__(self) -> Iterator[Tensor]:
         generator = self.generator or default_generator()
+        if self.like is not None:
+            std, mean = self.like.std(axis=0), self.like.mean(axis=0)
         for _ in range(self.batches):
             if self.like is not None:
-                x = Tensor(generator.normal(self.shape, device=self.device))
-                yield x * self.like.std(axis=0) + self.like.mean(axis=0)
+                yield Tensor(generator.normal(self.shape, device=self.device)) * std + mean
             elif self.std is not None:
                 yield Tensor(generator.normal(self.shape, 0.0, self.std, device=self.device))
             else:

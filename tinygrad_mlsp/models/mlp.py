@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from itertools import pairwise
+from numbers import Real
+from types import FunctionType
 from typing import Any
 
-from ..errors import OptionError, ShapeError
+from ..errors import DTypeError, OptionError, ShapeError
 from ..nn import (
     BatchNorm1d,
     Dropout,
@@ -25,8 +28,31 @@ from ..tensor import Tensor
 Make = Callable[[], Module]
 
 
+def _check_makers(name: str, activation: Any, norm: Any) -> None:
+    needs = isinstance(activation, FunctionType) and any(
+        p.default is p.empty for p in signature(activation).parameters.values()
+    )
+    if not callable(activation) or isinstance(activation, Module) or needs:
+        raise OptionError(
+            f"{name}: activation makes a layer for each place: a class such as nn.ReLU, or lambda: nn.ELU(0.5); got "
+            f"{_said(activation)}"
+        )
+    if norm is not None and (not callable(norm) or isinstance(norm, Module)):
+        raise OptionError(
+            f"{name}: norm makes a layer for a width: a class such as nn.BatchNorm1d, or None; got {_said(norm)}"
+        )
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, FunctionType):
+        return f"the function {value.__name__}"
+    return f"one {type(value).__name__}" if isinstance(value, Module) else repr(value)
+
+
 def flat(x: Tensor) -> Tensor:
     """[batch, features], whatever the shape of a sample is."""
+    if not isinstance(x, Tensor):
+        raise DTypeError(f"a net takes a Tensor [batch, ...], got {type(x).__name__}")
     return x if x.ndim == 2 else x.reshape((x.shape[0], -1))
 
 
@@ -44,8 +70,9 @@ class MLP(Sequential):
         self, sizes: Sequence[int], activation: Make = ReLU, norm: Callable[[int], Module] | None = None,
         dropout: float = 0.0, *, generator: Generator | None = None, device: str | None = None, dtype: Any = None,
     ) -> None:  # fmt: skip
-        if len(sizes) < 2:
-            raise ShapeError(f"MLP: sizes are those of the input, of each layer, and of the output, got {list(sizes)}")
+        if not isinstance(sizes, Sequence) or isinstance(sizes, str) or len(sizes) < 2:
+            raise ShapeError(f"MLP: sizes are those of the input, of each layer, and of the output, got {sizes!r}")
+        _check_makers("MLP", activation, norm)
         for k, (before, after) in enumerate(pairwise(sizes), 1):
             self.append(Linear(before, after, generator=generator, device=device, dtype=dtype))
             if k == len(sizes) - 1:
@@ -79,8 +106,12 @@ class ResidualMLP(Module):
         last_survival: float = 1.0, *, generator: Generator | None = None, device: str | None = None,
         dtype: Any = None,
     ) -> None:  # fmt: skip
-        if depth < 4 or depth % 2:
+        _check_makers("ResidualMLP", activation, norm)
+        if not isinstance(depth, int) or depth < 4 or depth % 2:
             raise OptionError(f"ResidualMLP: depth is even and 4 or more (one in, pairs, one out), got {depth!r}")
+        last: Any = last_survival
+        if not isinstance(last, Real) or not 0 < float(last) <= 1:
+            raise OptionError(f"ResidualMLP: last_survival is a probability above 0, up to 1, got {last_survival!r}")
         self.depth, self.residual, blocks = depth, residual, depth // 2 - 1
 
         def linear(before: int, after: int) -> Linear:
@@ -127,7 +158,8 @@ class HighwayNet(Module):
         self, in_features: int, out_features: int, width: int = 50, depth: int = 20, activation: Make = ReLU,
         *, generator: Generator | None = None, device: str | None = None, dtype: Any = None,
     ) -> None:  # fmt: skip
-        if depth < 3:
+        _check_makers("HighwayNet", activation, None)
+        if not isinstance(depth, int) or depth < 3:
             raise OptionError(f"HighwayNet: depth is 3 or more (one in, highways, one out), got {depth!r}")
         place: dict[str, Any] = {"generator": generator, "device": device, "dtype": dtype}
         self.depth = depth

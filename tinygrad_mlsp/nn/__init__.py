@@ -35,6 +35,7 @@ from .activation import (
 )
 from .attention import AdditiveAttention, DotAttention
 from .blocks import ConvNormAct, DenseConvBlock, DenseConvLayer, Inception, PaddedShortcut, Transition
+from .channels import ChannelShuffle, FeatureAlphaDropout, RReLU, Softmax2d
 from .container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .convolution import (
     Conv1d,
@@ -55,8 +56,11 @@ from .convolution import (
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
 )
+from .decoder import Transformer, TransformerDecoder, TransformerDecoderLayer
+from .distance import Bilinear, CosineSimilarity, PairwiseDistance
 from .dropout import AlphaDropout, DropConnect, Dropout, Dropout1d, Dropout2d, Dropout3d, Zoneout
-from .embedding import Embedding
+from .embedding import Embedding, EmbeddingBag
+from .labels import MultiLabelMarginLoss, MultiLabelSoftMarginLoss, TripletMarginWithDistanceLoss
 from .linear import Linear
 from .loss import (
     BCELoss,
@@ -92,6 +96,23 @@ from .norm import (
     LocalResponseNorm,
     RMSNorm,
 )
+from .padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -121,6 +142,7 @@ from .skip import (
 )
 from .summary import summary
 from .transformer import MultiheadAttention, PositionalEncoding, TransformerEncoder, TransformerEncoderLayer
+from .unpooling import LPPool1d, LPPool2d, LPPool3d, MaxUnpool1d, MaxUnpool2d, MaxUnpool3d
 from .whitening import WhitenedLinear, whiten
 
 __all__ = [
@@ -148,8 +170,16 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Bilinear",
     "CTCLoss",
+    "ChannelShuffle",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
     "Concat",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -158,6 +188,7 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "CosineEmbeddingLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "DenseBlock",
     "DenseConvBlock",
@@ -169,6 +200,8 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "Embedding",
+    "EmbeddingBag",
+    "FeatureAlphaDropout",
     "Flatten",
     "Fold",
     "GRUCell",
@@ -192,6 +225,9 @@ __all__ = [
     "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
     "LSTMCell",
     "LayerNorm",
     "LeCunTanh",
@@ -207,17 +243,23 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
     "Maxout",
     "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
     "MultiheadAttention",
     "NLLLoss",
     "NoisyReLU",
     "PReLU",
     "PaddedShortcut",
+    "PairwiseDistance",
     "Parameter",
     "ParameterDict",
     "ParameterList",
@@ -227,8 +269,15 @@ __all__ = [
     "PositionalEncoding",
     "RMSNorm",
     "RNNCell",
+    "RReLU",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
     "Residual",
     "ResidualBlock",
     "Sequential",
@@ -238,6 +287,7 @@ __all__ = [
     "SmoothL1Loss",
     "SoftMarginLoss",
     "Softmax",
+    "Softmax2d",
     "Softmin",
     "Softplus",
     "Softshrink",
@@ -247,10 +297,14 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "Transition",
     "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
     "Unflatten",
     "Unfold",
     "Upsample",
@@ -258,6 +312,9 @@ __all__ = [
     "UpsamplingNearest2d",
     "WhitenedLinear",
     "Whiteout",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
     "Zoneout",
     "functional",
     "init",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from typing import Any
 
 from ..backend import float32
+from ..errors import OptionError
 from ..namespace import full
 from ..random import Generator
 from ..tensor import Tensor, record_of
 from . import functional
-from .functional import elu, leaky_relu, softplus
+from .functional.checks import in_place, number
 from .linear import Linear
 from .module import Module, Parameter, _size
 
@@ -45,10 +48,26 @@ class LeCunTanh(Module):
     forward = staticmethod(record_of("lecun_tanh"))
 
 
-class ReLU(Module):
+class _InPlace(Module):
+    """A function without options; with `inplace` its result is written into the input too, which is returned."""
+
+    function: Any
+
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = inplace
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.function(x)
+        return y if not self.inplace else in_place(type(self).__name__, x, y)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class ReLU(_InPlace):
     """y = max(0, x)"""
 
-    forward = staticmethod(record_of("relu"))
+    function = staticmethod(record_of("relu"))
 
 
 class LogSigmoid(Module):
@@ -63,40 +82,40 @@ class Softsign(Module):
     forward = staticmethod(record_of("softsign"))
 
 
-class SiLU(Module):
+class SiLU(_InPlace):
     """y = x σ(x)"""
 
-    forward = staticmethod(record_of("silu"))
+    function = staticmethod(record_of("silu"))
 
 
-class Mish(Module):
+class Mish(_InPlace):
     """y = x tanh(ln(1 + eˣ))"""
 
-    forward = staticmethod(functional.mish)
+    function = staticmethod(functional.mish)
 
 
-class SELU(Module):
+class SELU(_InPlace):
     """y = 1.0507 (x where x > 0, else 1.6733 (eˣ − 1))"""
 
-    forward = staticmethod(functional.selu)
+    function = staticmethod(functional.selu)
 
 
-class ReLU6(Module):
+class ReLU6(_InPlace):
     """y = min(max(0, x), 6)"""
 
-    forward = staticmethod(functional.relu6)
+    function = staticmethod(functional.relu6)
 
 
-class Hardsigmoid(Module):
+class Hardsigmoid(_InPlace):
     """y = min(max(0, x + 3), 6)/6"""
 
-    forward = staticmethod(functional.hardsigmoid)
+    function = staticmethod(functional.hardsigmoid)
 
 
-class Hardswish(Module):
+class Hardswish(_InPlace):
     """y = x min(max(0, x + 3), 6)/6"""
 
-    forward = staticmethod(functional.hardswish)
+    function = staticmethod(functional.hardswish)
 
 
 class Tanhshrink(Module):
@@ -110,39 +129,45 @@ class _WithOptions(Module):
 
     function: Any
     options: tuple[str, ...] = ()
+    inplace: bool = False
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.function(x, **{name: getattr(self, name) for name in self.options})
+        y = self.function(x, **{name: getattr(self, name) for name in self.options})
+        return y if not self.inplace else in_place(type(self).__name__, x, y)
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.options)
+        shown = [f"{name}={getattr(self, name)!r}" for name in self.options]
+        return ", ".join([*shown, "inplace=True"] if self.inplace else shown)
+
+    def _number(self, option: str, value: Any, low: float = -math.inf) -> Any:
+        return number(f"{type(self).__name__}: {option}", value, low)
 
 
 class Softplus(_WithOptions):
-    """y = ln(1 + e^(βx))/β, stable for every x, so that PyTorch's `threshold` is not needed"""
+    """y = ln(1 + e^(βx))/β, and x itself where βx > threshold: see `functional.softplus`"""
 
-    function, options = staticmethod(softplus), ("beta",)
+    function, options = staticmethod(functional.softplus), ("beta", "threshold")
 
-    def __init__(self, beta: float = 1.0) -> None:
-        self.beta = beta
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        self.beta, self.threshold = self._number("beta", beta), self._number("threshold", threshold)
 
 
 class LeakyReLU(_WithOptions):
     """y = x where x > 0, else a x with a = negative_slope"""
 
-    function, options = staticmethod(leaky_relu), ("negative_slope",)
+    function, options = staticmethod(functional.leaky_relu), ("negative_slope",)
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = negative_slope
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        self.negative_slope, self.inplace = self._number("negative_slope", negative_slope), inplace
 
 
 class ELU(_WithOptions):
     """y = x where x > 0, else α(eˣ − 1)"""
 
-    function, options = staticmethod(elu), ("alpha",)
+    function, options = staticmethod(functional.elu), ("alpha",)
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = alpha
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        self.alpha, self.inplace = self._number("alpha", alpha), inplace
 
 
 class CELU(_WithOptions):
@@ -150,8 +175,8 @@ class CELU(_WithOptions):
 
     function, options = staticmethod(functional.celu), ("alpha",)
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = alpha
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        self.alpha, self.inplace = self._number("alpha", alpha), inplace
 
 
 class GELU(_WithOptions):
@@ -160,6 +185,8 @@ class GELU(_WithOptions):
     function, options = staticmethod(functional.gelu), ("approximate",)
 
     def __init__(self, approximate: str = "none") -> None:
+        if approximate not in ("none", "tanh"):
+            raise OptionError(f"GELU: approximate is 'none' or 'tanh', not {approximate!r}")
         self.approximate = approximate
 
 
@@ -168,8 +195,11 @@ class Hardtanh(_WithOptions):
 
     function, options = staticmethod(functional.hardtanh), ("min_val", "max_val")
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
-        self.min_val, self.max_val = min_val, max_val
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        self.min_val, self.max_val = self._number("min_val", min_val), self._number("max_val", max_val)
+        if not min_val < max_val:
+            raise OptionError(f"Hardtanh: min_val must be below max_val, got {min_val!r} and {max_val!r}")
+        self.inplace = inplace
 
 
 class Softshrink(_WithOptions):
@@ -178,7 +208,7 @@ class Softshrink(_WithOptions):
     function, options = staticmethod(functional.softshrink), ("lambd",)
 
     def __init__(self, lambd: float = 0.5) -> None:
-        self.lambd = lambd
+        self.lambd = self._number("lambd", lambd, 0)
 
 
 class Hardshrink(_WithOptions):
@@ -187,7 +217,7 @@ class Hardshrink(_WithOptions):
     function, options = staticmethod(functional.hardshrink), ("lambd",)
 
     def __init__(self, lambd: float = 0.5) -> None:
-        self.lambd = lambd
+        self.lambd = self._number("lambd", lambd)
 
 
 class Threshold(_WithOptions):
@@ -195,8 +225,9 @@ class Threshold(_WithOptions):
 
     function, options = staticmethod(functional.threshold), ("threshold", "value")
 
-    def __init__(self, threshold: float, value: float) -> None:
-        self.threshold, self.value = threshold, value
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        self.threshold, self.value = self._number("threshold", threshold), self._number("value", value)
+        self.inplace = inplace
 
 
 class GLU(_WithOptions):
@@ -219,7 +250,8 @@ class PReLU(Module):
         self, num_parameters: int = 1, init: float = 0.25, device: str | None = None, dtype: Any = None
     ) -> None:
         self.num_parameters = _size("PReLU: num_parameters", num_parameters, 1)
-        self.weight = Parameter(full((self.num_parameters,), init, dtype or float32, device))
+        start = number("PReLU: init", init)
+        self.weight = Parameter(full((self.num_parameters,), start, dtype or float32, device))
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.prelu(x, self.weight)
@@ -235,7 +267,7 @@ class NoisyReLU(Module):
     """
 
     def __init__(self, std: float | None = None, *, generator: Generator | None = None) -> None:
-        self.std, self.generator = std, generator
+        self.std, self.generator = None if std is None else number("NoisyReLU: std", std, 0), generator
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         return functional.noisy_relu(x, self.std, self.training, noise=noise, generator=self.generator)
@@ -266,34 +298,36 @@ class Maxout(Module):
 
 
 class _AlongAxis(Module):
-    operation: Any
+    function: Any
 
-    def __init__(self, dim: int = -1) -> None:
+    def __init__(self, dim: int | None = None) -> None:
+        if dim is not None:
+            try:
+                operator.index(dim)
+            except TypeError:
+                raise OptionError(f"{type(self).__name__}: dim is the number of an axis, not {dim!r}") from None
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.operation(x, axis=self.dim)
+        return self.function(x, self.dim, _stacklevel=5)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
 
 
 class Softmax(_AlongAxis):
-    """yᵢ = e^(xᵢ) / Σⱼ e^(xⱼ) along the axis `dim`, the last unless told"""
+    """yᵢ = e^(xᵢ) / Σⱼ e^(xⱼ) along the axis `dim`, which should be named: see `functional.softmax`"""
 
-    operation = staticmethod(record_of("softmax"))
+    function = staticmethod(functional.softmax)
 
 
 class LogSoftmax(_AlongAxis):
-    """yᵢ = xᵢ − ln Σⱼ e^(xⱼ) along the axis `dim`, the last unless told"""
+    """yᵢ = xᵢ − ln Σⱼ e^(xⱼ) along the axis `dim`, which should be named: see `functional.softmax`"""
 
-    operation = staticmethod(record_of("log_softmax"))
+    function = staticmethod(functional.log_softmax)
 
 
-class Softmin(_WithOptions):
-    """yᵢ = e^(−xᵢ) / Σⱼ e^(−xⱼ) along the axis `dim`, the last unless told"""
+class Softmin(_AlongAxis):
+    """yᵢ = e^(−xᵢ) / Σⱼ e^(−xⱼ) along the axis `dim`, which should be named: see `functional.softmax`"""
 
-    function, options = staticmethod(functional.softmin), ("dim",)
-
-    def __init__(self, dim: int = -1) -> None:
-        self.dim = dim
+    function = staticmethod(functional.softmin)

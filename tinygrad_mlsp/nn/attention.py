@@ -94,4 +94,7 @@ class DotAttention(_Attention):
         )
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
-        return _matmul(query, _matrix_transpose(key if self.key is None else self.key(key)))
+        try:
+            return _matmul(query, _matrix_transpose(key if self.key is None else self.key(key)))
+        except ShapeError as problem:
+            raise ShapeError(f"DotAttention: queries and keys do not fit; {problem}") from problem

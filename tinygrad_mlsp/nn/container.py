@@ -15,7 +15,9 @@ class _Ordered(Module):
     """Children under the names "0", "1", …"""
 
     def _add(self, modules: Iterable[Module]) -> None:
-        for module in modules:
+        if (isinstance(modules, Module) and not isinstance(modules, _Ordered)) or not isinstance(modules, Iterable):
+            raise DTypeError(f"{type(self).__name__}: takes a list of modules, not {type(modules).__name__}")
+        for module in list(modules):
             self.register_module(str(len(self)), module)
 
     def _list(self) -> list[Module]:
@@ -28,6 +30,11 @@ class _Ordered(Module):
     def extend(self, modules: Iterable[Module]) -> Any:
         self._add(modules)
         return self
+
+    __iadd__ = extend
+
+    def __add__(self, other: Iterable[Module]) -> Any:
+        return self[:].extend(other)
 
     def __len__(self) -> int:
         return len(self._list())
@@ -59,15 +66,32 @@ class _Ordered(Module):
     def insert(self, index: int, module: Module) -> Any:
         """Puts a module before the one at `index`; those after it move up by one."""
         kept = self._list()
+        if not isinstance(module, Module):
+            raise DTypeError(f"{type(self).__name__}.insert: takes a module, not {type(module).__name__}")
+        if not -len(kept) <= self._index(index) <= len(kept):
+            raise IndexingError(f"{type(self).__name__}.insert: no place {index}, there are {len(kept)} modules")
         kept.insert(index, module)
         del self[:]
         self._add(kept)
         return self
 
+    def pop(self, key: int | slice) -> Any:
+        """Takes a module out, or several; those after it move down."""
+        taken = self[key]
+        del self[key]
+        return taken
+
+    def _index(self, index: Any) -> int:
+        try:
+            return operator.index(index)
+        except TypeError:
+            raise IndexingError(f"{type(self).__name__}: a module is found by its number, not by {index!r}") from None
+
     def _name(self, index: Any) -> str:
         names = [name for name, value in vars(self).items() if isinstance(value, Module)]
+        place = self._index(index)
         try:
-            return names[operator.index(index)]
+            return names[place]
         except IndexError:
             raise IndexingError(f"{type(self).__name__}: no module {index}, there are {len(names)}") from None
 
@@ -105,14 +129,19 @@ class _Named(Module):
     kind: type = Module
 
     def __init__(self, entries: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
-        self.update(entries or {})
+        self.update({} if entries is None else entries)
 
     def _dict(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if isinstance(value, self.kind)}
 
     def update(self, entries: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
         """Adds entries, or puts others in their places."""
-        for name, value in entries.items() if isinstance(entries, Mapping) else entries:
+        if not isinstance(entries, Iterable) or isinstance(entries, (str, bytes)):
+            raise DTypeError(f"{type(self).__name__}: takes a dictionary, or pairs, not {type(entries).__name__}")
+        pairs = list(entries.items() if isinstance(entries, Mapping) else entries)
+        if any(not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in pairs):
+            raise DTypeError(f"{type(self).__name__}: takes a dictionary, or pairs of a name and a value")
+        for name, value in pairs:
             self[name] = value
 
     def keys(self) -> list[str]:
@@ -190,6 +219,8 @@ class ParameterList(Module):
         return self
 
     def extend(self, values: Iterable[Any]) -> ParameterList:
+        if not isinstance(values, Iterable):
+            raise DTypeError(f"ParameterList: takes a list of parameters, not {type(values).__name__}")
         for value in values:
             self.append(value)
         return self
@@ -227,7 +258,10 @@ def _parameter(value: Any) -> Parameter:
         return value
     if isinstance(value, Tensor) and not value.is_leaf:
         raise DTypeError("a computed tensor is no parameter: its graph would be lost; detach() it")
-    return Parameter(value)
+    try:
+        return Parameter(value)
+    except DTypeError as error:
+        raise DTypeError(f"a parameter is a Tensor of numbers, not {type(value).__name__}; {error}") from None
 
 
 def _facts(entries: Iterable[tuple[str, Parameter]]) -> list[str]:

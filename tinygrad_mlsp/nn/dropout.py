@@ -20,6 +20,7 @@ class Dropout(Module):
     """y = x m/(1 − p) in training, with a mask m that is 0 with probability p; y = x in evaluation
 
     With inverted=False, the lectures' form: y = x m in training, y = x (1 − p), the mask's expectation, in evaluation.
+    With `inplace` y is written into the input too, which is returned.
 
     >>> layer, x = Dropout(0.5, generator=Generator(0)), Tensor([1.0, 2.0, 3.0, 4.0])
     >>> y, mask = layer(x, return_mask=True)
@@ -27,9 +28,11 @@ class Dropout(Module):
     True
     """
 
-    def __init__(self, p: float = 0.5, *, inverted: bool = True, generator: Generator | None = None) -> None:
-        _check_probability(p)
-        self.p, self.inverted, self.generator = p, inverted, generator
+    def __init__(
+        self, p: float = 0.5, inplace: bool = False, *, inverted: bool = True, generator: Generator | None = None
+    ) -> None:
+        _check_probability(p, f"{type(self).__name__}: p")
+        self.p, self.inplace, self.inverted, self.generator = p, inplace, inverted, generator
 
     def draw(self, shape: tuple[int, ...], device: str = "cpu") -> Tensor:
         """A mask, True where an entry is kept."""
@@ -46,10 +49,11 @@ class Dropout(Module):
         return (y, mask if self.training else None) if return_mask else y
 
     def _drop(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        return functional.dropout(x, self.p, self.training, mask=mask, inverted=self.inverted)
+        return functional.dropout(x, self.p, self.training, self.inplace, mask=mask, inverted=self.inverted)
 
     def extra_repr(self) -> str:
-        return f"p={self.p}" if self.inverted else f"p={self.p}, inverted=False"
+        inplace = ", inplace=True" if self.inplace else ""
+        return f"p={self.p}{inplace}" if self.inverted else f"p={self.p}{inplace}, inverted=False"
 
 
 class _ChannelDropout(Dropout):
@@ -86,11 +90,11 @@ class AlphaDropout(Dropout):
     Source: Klambauer et al., "Self-normalizing neural networks", 2017.
     """
 
-    def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
-        super().__init__(p, generator=generator)
+    def __init__(self, p: float = 0.5, inplace: bool = False, *, generator: Generator | None = None) -> None:
+        super().__init__(p, inplace, generator=generator)
 
     def _drop(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        return functional.alpha_dropout(x, self.p, self.training, mask=mask)
+        return functional.alpha_dropout(x, self.p, self.training, self.inplace, mask=mask)
 
 
 class Zoneout(Module):

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..backend import space_for
-from ..errors import OptionError, ShapeError
+from ..errors import DTypeError, OptionError, ShapeError
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad, wrap
+from .functional.checks import number
 
 if TYPE_CHECKING:
     from .module import Module
@@ -32,13 +33,18 @@ _GAINS = {
 }  # fmt: skip
 
 
+def _written(name: str, tensor: Any) -> None:
+    if not isinstance(tensor, Tensor):
+        raise DTypeError(f"{name}: writes into a Tensor, not into {type(tensor).__name__}")
+
+
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor by which weights grow to make up for what the nonlinearity shrinks: √2 for ReLU, 5/3 for tanh,
     √(2/(1 + a²)) for leaky ReLU with the slope a (`param`, 0.01 by default), 1 for linear and sigmoid."""
     if nonlinearity == "leaky_relu":
-        slope = 0.01 if param is None else param
+        slope = 0.01 if param is None else number("calculate_gain: the slope", param)
         return math.sqrt(2 / (1 + slope**2))
-    if nonlinearity not in _GAINS:
+    if not isinstance(nonlinearity, str) or nonlinearity not in _GAINS:
         raise OptionError(
             f"calculate_gain: no nonlinearity {nonlinearity!r}; {', '.join([*_GAINS, 'leaky_relu'])} are known"
         )
@@ -47,6 +53,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 def fans(tensor: Tensor) -> tuple[int, int]:
     """fan_in and fan_out of a weight [out, in, …kernel]."""
+    _written("init", tensor)
     if tensor.ndim < 2:
         raise ShapeError(
             f"init: fan in and fan out need a weight with two dimensions or more, got shape {list(tensor.shape)}"
@@ -63,19 +70,25 @@ def _fan(tensor: Tensor, mode: str) -> int:
 
 def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> T:
     """U(a, b)"""
+    _written("uniform_", tensor)
+    if not number("uniform_: a", a) <= number("uniform_: b", b):
+        raise OptionError(f"uniform_: a must not be above b, got a={a!r}, b={b!r}")
     drawn = (generator or default_generator()).uniform(tensor.shape, a, b, tensor.dtype, tensor.device)
     return tensor.copy_(drawn)  # type: ignore[return-value]
 
 
 def normal_(tensor: T, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> T:
     """N(mean, std²)"""
+    _written("normal_", tensor)
+    number("normal_: mean", mean)
+    number("normal_: std", std, 0)
     drawn = (generator or default_generator()).normal(tensor.shape, mean, std, tensor.dtype, tensor.device)
     return tensor.copy_(drawn)  # type: ignore[return-value]
 
 
 def scaled_normal_(tensor: T, gain: float = 1.0, mode: str = "fan_in", generator: Generator | None = None) -> T:
     """N(0, gain²/n) with n = fan_in: keeps the size of a linear layer's signal."""
-    return normal_(tensor, 0.0, gain / math.sqrt(_fan(tensor, mode)), generator)
+    return normal_(tensor, 0.0, number("scaled_normal_: gain", gain) / math.sqrt(_fan(tensor, mode)), generator)
 
 
 def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:
@@ -83,7 +96,7 @@ def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Generator | None = 
 
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
     """
-    a = gain * math.sqrt(6 / max(1, sum(fans(tensor))))
+    a = number("xavier_uniform_: gain", gain) * math.sqrt(6 / max(1, sum(fans(tensor))))
     return uniform_(tensor, -a, a, generator)
 
 
@@ -92,7 +105,8 @@ def xavier_normal_(tensor: T, gain: float = 1.0, generator: Generator | None = N
 
     Source: Glorot and Bengio, 2010.
     """
-    return normal_(tensor, 0.0, gain * math.sqrt(2 / max(1, sum(fans(tensor)))), generator)
+    std = number("xavier_normal_: gain", gain) * math.sqrt(2 / max(1, sum(fans(tensor))))
+    return normal_(tensor, 0.0, std, generator)
 
 
 def xavier_for_(tensor: T, activation: str = "tanh", generator: Generator | None = None) -> T:
@@ -141,6 +155,8 @@ def orthogonal_(tensor: T, gain: float = 1.0, generator: Generator | None = None
 
     Source: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning", 2013.
     """
+    _written("orthogonal_", tensor)
+    number("orthogonal_: gain", gain)
     if tensor.ndim < 2:
         raise ShapeError(f"orthogonal_: needs two dimensions or more, got shape {list(tensor.shape)}")
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
@@ -154,6 +170,9 @@ def trunc_normal_(
     tensor: T, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator | None = None
 ) -> T:
     """N(mean, std²) within [a, b]: x = mean + std Φ⁻¹(u), with u uniform between Φ at the ends"""
+    _written("trunc_normal_", tensor)
+    for option, value in (("mean", mean), ("std", std), ("a", a), ("b", b)):
+        number(f"trunc_normal_: {option}", value)
     if not (std > 0 and a < b):
         raise OptionError(f"trunc_normal_: std must be positive and a < b; got std={std}, a={a}, b={b}")
     low, high = (0.5 * math.erfc(-(end - mean) / (std * math.sqrt(2))) for end in (a, b))
@@ -167,10 +186,11 @@ def sparse_(tensor: T, sparsity: float, std: float = 0.01, generator: Generator 
 
     Source: Martens, "Deep learning via Hessian-free optimization", 2010.
     """
+    _written("sparse_", tensor)
+    number("sparse_: std", std, 0)
     if tensor.ndim != 2:
         raise ShapeError(f"sparse_: wants a matrix, got shape {list(tensor.shape)}")
-    if not 0 <= sparsity <= 1:
-        raise OptionError(f"sparse_: sparsity must be from 0 to 1, got {sparsity!r}")
+    number("sparse_: sparsity", sparsity, 0, 1)
     generator = generator or default_generator()
     rows, columns = tensor.shape
     drawn = generator.normal((rows, columns), 0.0, std, np.float64)
@@ -184,6 +204,8 @@ def eye_(tensor: T, gain: float = 1.0) -> T:
 
     Source: Le, Jaitly and Hinton, "A simple way to initialize recurrent networks of rectified linear units", 2015.
     """
+    _written("eye_", tensor)
+    number("eye_: gain", gain)
     if tensor.ndim != 2:
         raise ShapeError(f"eye_: wants a matrix, got shape {list(tensor.shape)}")
     return tensor.copy_(gain * np.eye(tensor.shape[0], tensor.shape[1]))  # type: ignore[return-value]
@@ -194,6 +216,9 @@ def dirac_(tensor: T, groups: int = 1) -> T:
 
     Shapes: weight [out, in/groups, …kernel].
     """
+    _written("dirac_", tensor)
+    if number("dirac_: groups", groups, 1) != int(groups):
+        raise OptionError(f"dirac_: groups must be a whole number, got {groups!r}")
     if tensor.ndim not in (3, 4, 5) or tensor.shape[0] % groups:
         raise ShapeError(
             f"dirac_: wants a convolution's weight, three to five dimensions, the first in {groups} groups; got "
@@ -274,6 +299,8 @@ def lsuv_(
 
 def constant_(tensor: T, val: float) -> T:
     """The same value everywhere"""
+    _written("constant_", tensor)
+    number("constant_: val", val)
     return tensor.copy_(val)  # type: ignore[return-value]
 
 

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import OptionError
 from ..namespace import zeros
 from ..tensor import Tensor
 from . import functional
+from .functional.checks import number, reduction_of
 from .functional.loss import _factor
-from .module import Module
+from .module import Module, _size
 
 
 def _tensor(name: str, argument: str, value: Any) -> Tensor | None:
     return _factor(name, argument, value, zeros(()))
 
 
+def _positive(name: str, value: Any) -> Any:
+    if not number(name, value, 0) > 0:
+        raise OptionError(f"{name} must be positive, got {value!r}")
+    return value
+
+
 class _Loss(Module):
     weight: Tensor | None
 
-    def __init__(self, weight: Any = None, *, reduction: str = "mean") -> None:
-        self.reduction = reduction
+    def __init__(
+        self, weight: Any = None, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+    ) -> None:
+        self.reduction = reduction_of(type(self).__name__, reduction, size_average, reduce)
         self.register_buffer("weight", _tensor(type(self).__name__, "weight", weight))
 
     def extra_repr(self) -> str:
@@ -29,8 +39,8 @@ class _Loss(Module):
 class MSELoss(_Loss):
     """L = mean (x − t)²"""
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        self.reduction = reduction
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        self.reduction = reduction_of("MSELoss", reduction, size_average, reduce)
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
         return functional.mse_loss(input, target, reduction=self.reduction)
@@ -41,9 +51,10 @@ class _Pointwise(Module):
 
     function: Any
     options: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()  # reductions beside the usual ones
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        self.reduction = reduction
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        self.reduction = reduction_of(type(self).__name__, reduction, size_average, reduce, self.more)
 
     def forward(self, *inputs: Any) -> Tensor:
         options = {name: getattr(self, name) for name in self.options}
@@ -65,9 +76,11 @@ class SmoothL1Loss(_Pointwise):
 
     function, options = staticmethod(functional.smooth_l1_loss), ("beta",)
 
-    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
-        super().__init__(reduction=reduction)
-        self.beta = beta
+    def __init__(
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean", beta: float = 1.0
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.beta = number("SmoothL1Loss: beta", beta, 0)
 
 
 class HuberLoss(_Pointwise):
@@ -75,18 +88,22 @@ class HuberLoss(_Pointwise):
 
     function, options = staticmethod(functional.huber_loss), ("delta",)
 
-    def __init__(self, *, reduction: str = "mean", delta: float = 1.0) -> None:
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
-        self.delta = delta
+        self.delta = _positive("HuberLoss: delta", delta)
 
 
 class KLDivLoss(_Pointwise):
     """L = mean t (ln t − x), in nats, for logarithms x of probabilities; "batchmean" is a sample's divergence"""
 
     function, options = staticmethod(functional.kl_div), ("log_target",)
+    more = ("batchmean",)
 
-    def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
+        log_target: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(size_average, reduce, reduction)
         self.log_target = log_target
 
 
@@ -95,9 +112,12 @@ class HingeEmbeddingLoss(_Pointwise):
 
     function, options = staticmethod(functional.hinge_embedding_loss), ("margin",)
 
-    def __init__(self, margin: float = 1.0, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
-        self.margin = margin
+    def __init__(
+        self, margin: float = 1.0, size_average: bool | None = None, reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:  # fmt: skip
+        super().__init__(size_average, reduce, reduction)
+        self.margin = number("HingeEmbeddingLoss: margin", margin)
 
 
 class SoftMarginLoss(_Pointwise):
@@ -111,9 +131,12 @@ class CosineEmbeddingLoss(_Pointwise):
 
     function, options = staticmethod(functional.cosine_embedding_loss), ("margin",)
 
-    def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
-        self.margin = margin
+    def __init__(
+        self, margin: float = 0.0, size_average: bool | None = None, reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:  # fmt: skip
+        super().__init__(size_average, reduce, reduction)
+        self.margin = number("CosineEmbeddingLoss: margin", margin)
 
 
 class MarginRankingLoss(_Pointwise):
@@ -121,9 +144,12 @@ class MarginRankingLoss(_Pointwise):
 
     function, options = staticmethod(functional.margin_ranking_loss), ("margin",)
 
-    def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
-        self.margin = margin
+    def __init__(
+        self, margin: float = 0.0, size_average: bool | None = None, reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:  # fmt: skip
+        super().__init__(size_average, reduce, reduction)
+        self.margin = number("MarginRankingLoss: margin", margin)
 
 
 class TripletMarginLoss(_Pointwise):
@@ -132,10 +158,12 @@ class TripletMarginLoss(_Pointwise):
     function, options = staticmethod(functional.triplet_margin_loss), ("margin", "p", "eps", "swap")
 
     def __init__(
-        self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False, *, reduction: str = "mean"
-    ) -> None:
-        super().__init__(reduction=reduction)
-        self.margin, self.p, self.eps, self.swap = margin, p, eps, swap
+        self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False,
+        size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
+    ) -> None:  # fmt: skip
+        super().__init__(size_average, reduce, reduction)
+        self.margin, self.p = _positive("TripletMarginLoss: margin", margin), number("TripletMarginLoss: p", p, 0)
+        self.eps, self.swap = number("TripletMarginLoss: eps", eps), swap
 
 
 class GaussianNLLLoss(_Pointwise):
@@ -145,7 +173,7 @@ class GaussianNLLLoss(_Pointwise):
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.full, self.eps = full, eps
+        self.full, self.eps = full, number("GaussianNLLLoss: eps", eps, 0)
 
 
 class PoissonNLLLoss(_Pointwise):
@@ -154,10 +182,11 @@ class PoissonNLLLoss(_Pointwise):
     function, options = staticmethod(functional.poisson_nll_loss), ("log_input", "full", "eps")
 
     def __init__(
-        self, log_input: bool = True, full: bool = False, *, eps: float = 1e-8, reduction: str = "mean"
-    ) -> None:
-        super().__init__(reduction=reduction)
-        self.log_input, self.full, self.eps = log_input, full, eps
+        self, log_input: bool = True, full: bool = False, size_average: bool | None = None, eps: float = 1e-8,
+        reduce: bool | None = None, reduction: str = "mean",
+    ) -> None:  # fmt: skip
+        super().__init__(size_average, reduce, reduction)
+        self.log_input, self.full, self.eps = log_input, full, number("PoissonNLLLoss: eps", eps)
 
 
 class CTCLoss(_Pointwise):
@@ -170,15 +199,20 @@ class CTCLoss(_Pointwise):
 
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
         super().__init__(reduction=reduction)
-        self.blank, self.zero_infinity = blank, zero_infinity
+        self.blank, self.zero_infinity = _size("CTCLoss: blank", blank), zero_infinity
 
 
 class MultiMarginLoss(_Loss):
     """L = mean Σᵢ max(0, margin − x_t + xᵢ)ᵖ/classes over the wrong classes i"""
 
-    def __init__(self, p: int = 1, margin: float = 1.0, weight: Any = None, *, reduction: str = "mean") -> None:
-        super().__init__(weight, reduction=reduction)
-        self.p, self.margin = p, margin
+    def __init__(
+        self, p: int = 1, margin: float = 1.0, weight: Any = None, size_average: bool | None = None,
+        reduce: bool | None = None, reduction: str = "mean",
+    ) -> None:  # fmt: skip
+        super().__init__(weight, size_average, reduce, reduction)
+        if p not in (1, 2):
+            raise OptionError(f"MultiMarginLoss: p is 1 or 2, not {p!r}")
+        self.p, self.margin = p, number("MultiMarginLoss: margin", margin)
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
         return functional.multi_margin_loss(
@@ -198,8 +232,11 @@ class BCEWithLogitsLoss(_Loss):
 
     pos_weight: Tensor | None
 
-    def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None) -> None:
-        super().__init__(weight, reduction=reduction)
+    def __init__(
+        self, weight: Any = None, size_average: bool | None = None, reduce: bool | None = None,
+        reduction: str = "mean", pos_weight: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(weight, size_average, reduce, reduction)
         self.register_buffer("pos_weight", _tensor(type(self).__name__, "pos_weight", pos_weight))
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
@@ -211,8 +248,11 @@ class BCEWithLogitsLoss(_Loss):
 class NLLLoss(_Loss):
     """L = mean −x[target], for x that are logarithms of probabilities"""
 
-    def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
-        super().__init__(weight, reduction=reduction)
+    def __init__(
+        self, weight: Any = None, size_average: bool | None = None, ignore_index: int = -100,
+        reduce: bool | None = None, reduction: str = "mean",
+    ) -> None:  # fmt: skip
+        super().__init__(weight, size_average, reduce, reduction)
         self.ignore_index = ignore_index
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
@@ -223,15 +263,12 @@ class CrossEntropyLoss(_Loss):
     """L = mean −ln softmax(x)[target], in nats; the target is class numbers, or probabilities"""
 
     def __init__(
-        self,
-        weight: Any = None,
-        *,
-        ignore_index: int = -100,
-        reduction: str = "mean",
-        label_smoothing: float = 0.0,
-    ) -> None:
-        super().__init__(weight, reduction=reduction)
-        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self, weight: Any = None, size_average: bool | None = None, ignore_index: int = -100,
+        reduce: bool | None = None, reduction: str = "mean", label_smoothing: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__(weight, size_average, reduce, reduction)
+        self.ignore_index = ignore_index
+        self.label_smoothing = number("CrossEntropyLoss: label_smoothing", label_smoothing, 0, 1)
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
         return functional.cross_entropy(

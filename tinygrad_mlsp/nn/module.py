@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
 import operator
 from collections.abc import Callable, Iterator, Mapping
@@ -11,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import space_for, to_device
+from ..convert import as_dtype
 from ..errors import DTypeError, OptionError, ShapeError
-from ..tensor import Hook, Tensor, current_tracer
+from ..tensor import Hook, Tensor, _names_dtype, current_tracer
 from .hooks import Hooked
 
 
@@ -47,10 +49,23 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tracer = current_tracer()
-        if tracer is None:
-            return self.forward(*args, **kwargs)
-        with tracer.module(self):
-            return self.forward(*args, **kwargs)
+        try:
+            if tracer is None:
+                return self.forward(*args, **kwargs)
+            with tracer.module(self):
+                return self.forward(*args, **kwargs)
+        except AttributeError as problem:
+            self._refuse_argument(problem, (*args, *kwargs.values()))
+            raise
+
+    def _refuse_argument(self, problem: AttributeError, arguments: tuple[Any, ...]) -> None:
+        """An error that says so, where what failed is an argument that is no Tensor."""
+        wrong = problem.obj
+        known = wrong is None or isinstance(wrong, (str, bytes, int, float, complex, list, tuple, dict, set))
+        if known and hasattr(Tensor, str(problem.name)) and any(wrong is argument for argument in arguments):
+            raise DTypeError(
+                f"{type(self).__name__}: takes a Tensor, not {type(wrong).__name__} ({problem})"
+            ) from problem
 
     # Registration
 
@@ -82,7 +97,11 @@ class Module:
 
     add_module = register_module
 
-    def _register(self, name: str, value: Any, kind: type, what: str) -> None:
+    def _register(self, name: str, value: Any, kind: builtins.type, what: str) -> None:
+        if not isinstance(name, str):
+            raise DTypeError(
+                f"{type(self).__name__}: the name of a {what} is a string, not {type(name).__name__} {name!r}"
+            )
         if not name or "." in name or (hasattr(self, name) and name not in self.__dict__):
             raise OptionError(f"{type(self).__name__}: {name!r} cannot name a {what}: it is empty, dotted, or taken")
         if value is not None and not isinstance(value, kind):
@@ -160,6 +179,20 @@ class Module:
             raise OptionError(f"{type(self).__name__} has no module {target!r}")
         return module
 
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Puts a module in the place of that dotted name; with `strict` only where there is one already."""
+        path, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
+        if not name or not isinstance(module, Module):
+            raise OptionError(
+                f"{type(self).__name__}.set_submodule: wants a dotted name and a module, got {target!r} and "
+                f"{type(module).__name__}"
+            )
+        parent = self.get_submodule(path)
+        old = vars(parent).get(name)
+        if (strict and old is None) or not (old is None or isinstance(old, Module)):
+            raise OptionError(f"{type(self).__name__}.set_submodule: there is no module {target!r} to replace")
+        parent.register_module(name, module)
+
     def get_parameter(self, target: str) -> Parameter:
         """The parameter of that dotted name."""
         parameter = self._entries().get(target)
@@ -208,6 +241,8 @@ class Module:
 
     def apply(self, function: Callable[[Module], Any]) -> Module:
         """Calls the function with every module once, children before their parents, this one last."""
+        if not callable(function):
+            raise DTypeError(f"{type(self).__name__}.apply: takes a function of a module, not {function!r}")
         done: set[int] = set()
         stack: list[tuple[Module, bool]] = [(self, False)]
         while stack:
@@ -222,6 +257,8 @@ class Module:
 
     def train(self, mode: bool = True) -> Module:
         """Training mode for this module and all inside it: dropout drops, batch norm uses the batch's statistics."""
+        if not isinstance(mode, (bool, np.bool_)):
+            raise OptionError(f"{type(self).__name__}.train: mode is True or False, not {mode!r}")
         for module in self.modules():
             module.training = mode
         return self
@@ -243,13 +280,20 @@ class Module:
                 parameter.grad = None if set_to_none else np.zeros(parameter.shape)
 
     def to(self, device: Any = None, dtype: Any = None) -> Module:
-        """Moves parameters and buffers, in place, to a device and/or a floating-point dtype; integers keep theirs."""
-        if device is not None and not isinstance(device, str):
+        """Moves parameters and buffers, in place, to a device and/or a floating-point dtype; integers keep theirs.
+
+        A dtype may stand in the first place too, and be named by its name: `to("cuda", "float64")`, `to(tg.float64)`.
+        """
+        if device is not None and dtype is None and (not isinstance(device, str) or _names_dtype(device)):
             device, dtype = None, device
+        if device is not None and not isinstance(device, str):
+            raise DTypeError(f"{type(self).__name__}.to: takes a device ('cpu', 'cuda:0') and a dtype, not {device!r}")
         if device is not None:
             space_for(device)  # a device that is not there fails before anything has moved
-        if dtype is not None and np.dtype(dtype).kind not in "fc":
-            raise DTypeError(f"{type(self).__name__}.to: parameters are floating-point numbers, not {np.dtype(dtype)}")
+        if dtype is not None:
+            dtype = as_dtype(dtype, f"{type(self).__name__}.to")
+            if dtype.kind not in "fc":
+                raise DTypeError(f"{type(self).__name__}.to: parameters are floating-point numbers, not {dtype}")
         for tensor in [*self.parameters(), *self.buffers()]:
             gradient = tensor.grad
             tensor._array = _moved(tensor._array, device, dtype)
@@ -265,11 +309,21 @@ class Module:
         """Moves everything to the CPU."""
         return self.to("cpu")
 
+    def type(self, dst_type: Any) -> Module:
+        """Parameters and buffers as floating-point numbers of this dtype."""
+        return self.to(dtype=dst_type)
+
     def float(self) -> Module:
+        """Parameters and buffers in float32."""
         return self.to(dtype=np.float32)
 
     def double(self) -> Module:
+        """Parameters and buffers in float64."""
         return self.to(dtype=np.float64)
+
+    def half(self) -> Module:
+        """Parameters and buffers in float16, which is slow on a CPU and overflows at 65504."""
+        return self.to(dtype=np.float16)
 
     # State
 
@@ -285,14 +339,19 @@ class Module:
                 entries[f"{path}.{name}" if path else name] = value
         return entries
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """A copy of every parameter and buffer, by its dotted name; training on does not change it."""
-        return {name: Tensor(tensor._array.copy()) for name, tensor in self._entries().items()}
+    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
+        """A copy of every parameter and buffer, by its dotted name; training on does not change it.
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
+        The names begin with `prefix`. With `keep_vars` it is they themselves, and not copies.
+        """
+        entries = self._entries().items()
+        return {prefix + name: tensor if keep_vars else Tensor(tensor._array.copy()) for name, tensor in entries}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> LoadedKeys:
         """Copies the values in. If anything does not fit, nothing is changed and the error lists all of it.
 
-        With strict=False names that only one side has are left out, and returned.
+        With strict=False names that only one side has are left out, and returned. With `assign` parameters and buffers
+        take over dtype and device of what is loaded, where they otherwise keep theirs; they stay the same objects.
         Raises: OptionError for names; ShapeError for shapes.
         """
         if not isinstance(state_dict, Mapping):
@@ -320,6 +379,16 @@ class Module:
             kind = OptionError if strict and (missing or unexpected) else ShapeError
             name = type(self).__name__
             raise kind(f"load_state_dict: nothing was loaded, the state does not fit {name}: {'; '.join(problems)}")
+        if assign:
+            taken = {name: Tensor(value) for name, value in common.items()}
+            for name, value in taken.items():
+                if entries[name].requires_grad and value.dtype.kind not in "fc":
+                    raise DTypeError(f"load_state_dict: {name} wants a gradient, it cannot become {value.dtype}")
+            for name, value in taken.items():
+                if entries[name].grad is not None:
+                    entries[name].grad = None
+                entries[name]._array = value._array
+            return LoadedKeys(missing, unexpected)
         values = {name: Tensor(v, dtype=entries[name].dtype, device=entries[name].device) for name, v in common.items()}
         for name, value in values.items():
             entries[name].copy_(value)

@@ -7,6 +7,7 @@ from typing import Any
 from ..random import Generator
 from ..tensor import Tensor
 from . import functional
+from .functional.checks import number
 from .functional.dropout import _check_probability
 from .linear import Linear
 from .module import Module
@@ -16,7 +17,7 @@ class GaussianNoise(Module):
     """y = x + s n in training, with a standard normal n; y = x in evaluation"""
 
     def __init__(self, std: float = 0.1, *, generator: Generator | None = None) -> None:
-        self.std, self.generator = std, generator
+        self.std, self.generator = number("GaussianNoise: std", std, 0), generator
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         return functional.gaussian_noise(x, self.std, self.training, noise=noise, generator=self.generator)
@@ -55,7 +56,7 @@ class Shakeout(Linear):
     ) -> None:  # fmt: skip
         _check_probability(tau, "Shakeout: tau")
         super().__init__(in_features, out_features, bias, device, dtype, generator=generator)
-        self.tau, self.c, self.generator = tau, c, generator
+        self.tau, self.c, self.generator = tau, number("Shakeout: c", c), generator
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         return functional.shakeout(
@@ -78,6 +79,8 @@ class Whiteout(Linear):
         generator: Generator | None = None,
     ) -> None:  # fmt: skip
         super().__init__(in_features, out_features, bias, device, dtype, generator=generator)
+        for option, value in (("sigma", sigma), ("gamma", gamma), ("lambd", lambd)):
+            number(f"Whiteout: {option}", value, 0)
         self.sigma, self.gamma, self.lambd = sigma, gamma, lambd
         self.multiplicative, self.generator = multiplicative, generator
 

@@ -11,6 +11,7 @@ from ..errors import OptionError, ShapeError
 from ..namespace import ones, zeros
 from ..tensor import Tensor
 from . import functional, init
+from .functional.checks import number
 from .module import Module, Parameter, _size
 
 
@@ -30,7 +31,9 @@ class _Running(Module):
         device: str | None, dtype: Any, bias: bool,
     ) -> None:  # fmt: skip
         self.num_features = num_features = _size(f"{type(self).__name__}: num_features", num_features)
-        self.eps, self.momentum = eps, momentum
+        name = type(self).__name__
+        self.eps = number(f"{name}: eps", eps, 0)
+        self.momentum = None if momentum is None else number(f"{name}: momentum (None for the plain average)", momentum)
         self.affine, self.track_running_stats = affine, track_running_stats
         shape, dtype = (num_features,), dtype or float32
         self.weight = Parameter(ones(shape, dtype, device)) if affine else None
@@ -174,7 +177,7 @@ class LayerNorm(Module):
         self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True,
         device: str | None = None, dtype: Any = None,
     ) -> None:  # fmt: skip
-        self.normalized_shape, self.eps = _shape("LayerNorm", normalized_shape), eps
+        self.normalized_shape, self.eps = _shape("LayerNorm", normalized_shape), number("LayerNorm: eps", eps, 0)
         self.elementwise_affine = elementwise_affine
         shape, dtype = self.normalized_shape, dtype or float32
         self.weight = Parameter(ones(shape, dtype, device)) if elementwise_affine else None
@@ -200,7 +203,8 @@ class RMSNorm(Module):
         self, normalized_shape: Any, eps: float | None = None, elementwise_affine: bool = True,
         device: str | None = None, dtype: Any = None,
     ) -> None:  # fmt: skip
-        self.normalized_shape, self.eps = _shape("RMSNorm", normalized_shape), eps
+        self.normalized_shape = _shape("RMSNorm", normalized_shape)
+        self.eps = None if eps is None else number("RMSNorm: eps", eps, 0)
         self.elementwise_affine = elementwise_affine
         self.weight = (
             Parameter(ones(self.normalized_shape, dtype or float32, device)) if elementwise_affine else None
@@ -228,7 +232,8 @@ class GroupNorm(Module):
         dtype: Any = None, *, bias: bool = True,
     ) -> None:  # fmt: skip
         self.num_groups = _size("GroupNorm: num_groups", num_groups, 1)
-        self.num_channels, self.eps, self.affine = _size("GroupNorm: num_channels", num_channels), eps, affine
+        self.num_channels, self.affine = _size("GroupNorm: num_channels", num_channels), affine
+        self.eps = number("GroupNorm: eps", eps, 0)
         if num_channels % num_groups:
             raise OptionError(f"GroupNorm: {num_channels} channels do not divide into {num_groups} groups")
         shape, dtype = (num_channels,), dtype or float32
@@ -250,6 +255,8 @@ class LocalResponseNorm(Module):
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         self.size, self.alpha, self.beta, self.k = _size("LocalResponseNorm: size", size, 1), alpha, beta, k
+        for option, value in (("alpha", alpha), ("beta", beta), ("k", k)):
+            number(f"LocalResponseNorm: {option}", value)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.local_response_norm(x, self.size, self.alpha, self.beta, self.k)

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..backend import float32
-from ..errors import OptionError, ShapeError
+from ..errors import DTypeError, OptionError, ShapeError
 from ..namespace import empty, zeros
 from ..random import Generator
 from ..tensor import Tensor, current_tracer, record_of
 from . import init
 from .functional import dropout
+from .functional.checks import number, tensor
 from .module import Module, Parameter, _size
 from .sequence import PackedSequence, cut
 
@@ -28,9 +29,20 @@ State = tuple[Tensor, ...]
 
 
 def _known(nonlinearity: str) -> str:
-    if nonlinearity not in _activations:
+    if not isinstance(nonlinearity, str) or nonlinearity not in _activations:
         raise OptionError(f"nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
     return nonlinearity
+
+
+def _what(state: Any) -> str:
+    """In words, for an error."""
+    parts = len(state) if isinstance(state, (tuple, list)) else 0
+    return f"a {type(state).__name__} of {parts}" if parts else type(state).__name__
+
+
+def _no_pair(layer: str, state: Any) -> Exception:
+    kind = ShapeError if isinstance(state, (tuple, list)) else DTypeError
+    return kind(f"{layer}: the state is a pair (h, c) of Tensors, got {_what(state)}")
 
 
 def _gates(name: str, peephole: bool | str, coupled: bool) -> str:
@@ -115,10 +127,22 @@ class _Weights(Module):
         return zeros((*batch, self.hidden_size), x.dtype, x.device)
 
     def _check(self, x: Tensor, dimensions: tuple[int, ...], shape: str) -> None:
+        tensor(type(self).__name__, "input", x)
         if x.ndim not in dimensions or x.shape[-1] != self.input_size:
             raise ShapeError(
                 f"{type(self).__name__}: wants {shape} with input_size={self.input_size}, got {list(x.shape)}"
             )
+
+    def _check_state(self, x: Tensor, name: str, state: Any) -> Any:
+        """What a cell is given as its old state."""
+        if not isinstance(state, Tensor) and not hasattr(state, "shape"):
+            raise DTypeError(f"{type(self).__name__}: {name} must be a Tensor, not {type(state).__name__}")
+        if state.shape != (*x.shape[:-1], self.hidden_size):
+            raise ShapeError(
+                f"{type(self).__name__}: for an input of shape {list(x.shape)} {name} has the shape "
+                f"{[*x.shape[:-1], self.hidden_size]}, got {list(state.shape)}"
+            )
+        return state
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
@@ -145,7 +169,7 @@ class RNNCell(_Weights):
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
         self._check(x, (1, 2), "[batch, input_size]")
-        h = self._start(x.shape[:-1], x) if h is None else h
+        h = self._start(x.shape[:-1], x) if h is None else self._check_state(x, "h", h)
         return _activations[self.nonlinearity](_linear(h, self.weight_hh, self._project(x)))
 
     def extra_repr(self) -> str:
@@ -178,7 +202,12 @@ class LSTMCell(_Weights):
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         self._check(x, (1, 2), "[batch, input_size]")
-        h, c = (self._start(x.shape[:-1], x),) * 2 if state is None else state
+        if state is None:
+            h = c = self._start(x.shape[:-1], x)
+        elif isinstance(state, (tuple, list)) and len(state) == 2:
+            h, c = self._check_state(x, "h", state[0]), self._check_state(x, "c", state[1])
+        else:
+            raise _no_pair("LSTMCell", state)
         gates = _linear(h, self.weight_hh, self._project(x))
         if self.peephole or self.coupled:
             h, c = _lstm_step(gates, c, self._peepholes("", self.peephole), self.coupled)
@@ -215,7 +244,7 @@ class GRUCell(_Weights):
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
         self._check(x, (1, 2), "[batch, input_size]")
-        h = self._start(x.shape[:-1], x) if h is None else h
+        h = self._start(x.shape[:-1], x) if h is None else self._check_state(x, "h", h)
         return _gru_step(_linear(x, self.weight_ih, self.bias_ih), _linear(h, self.weight_hh, self.bias_hh), h)
 
 
@@ -231,8 +260,7 @@ class _Recurrent(_Weights):
         super().__init__(input_size, hidden_size, bias)
         name = type(self).__name__
         self.num_layers = _size(f"{name}: num_layers", num_layers, 1)
-        if not 0 <= dropout <= 1:
-            raise OptionError(f"{name}: dropout is a probability from 0 to 1, not {dropout!r}")
+        number(f"{name}: dropout", dropout, 0, 1)
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
         self.generator = generator
         for layer in range(self.num_layers):
@@ -250,6 +278,9 @@ class _Recurrent(_Weights):
     def _step(self, gates: Tensor, state: State, suffix: str) -> State:
         """The next state from what the input gives to the gates; its first entry is h."""
         raise NotImplementedError
+
+    def flatten_parameters(self) -> None:
+        """Does nothing: in PyTorch it puts the weights into one piece of memory for cuDNN."""
 
     def _sequence(self, inputs: Tensor, state: State, suffix: str, reverse: bool, sizes: Any) -> State:
         """The same for all steps as one operation: the states, each [time, batch, hidden]."""
@@ -315,8 +346,6 @@ class _Recurrent(_Weights):
         if hx is None:
             start = tuple([zeros((batch, n), x.dtype, x.device) for n in self._state_shapes()])
             return [start] * rows
-        if len(hx) != len(self._state_shapes()):
-            raise ShapeError(f"{type(self).__name__}: the state is (h, c), got {len(hx)} tensors")
         found = []
         for part, name, n in zip(hx, "hc", self._state_shapes(), strict=False):
             wanted = (rows, batch, n) if batched else (rows, n)
@@ -327,6 +356,15 @@ class _Recurrent(_Weights):
                 )
             found.append(_unstack(part if batched else _expand_dims(part, axis=1)))
         return list(zip(*found, strict=True))
+
+    def _check_begin(self, hx: Any) -> None:
+        """What a layer is given as its first state."""
+        layer, names = type(self).__name__, "hc"[: len(self._state_shapes())]
+        if not isinstance(hx, (tuple, list)) or len(hx) != len(names):  # of an LSTM: others put theirs into a tuple
+            raise _no_pair(layer, hx)
+        for name, part in zip(names, hx, strict=True):
+            if not isinstance(part, Tensor) and not hasattr(part, "shape"):
+                raise DTypeError(f"{layer}: {name} must be a Tensor, not {_what(part)}")
 
     def _inputs(self, x: Tensor) -> Tensor:
         """[time, batch, features], of one sequence too."""
@@ -347,6 +385,8 @@ class _Recurrent(_Weights):
     def _run(self, x: Any, hx: State | None, every: int | None) -> tuple[Any, State]:
         """The top layer's h at all steps, as x is, and the last state of every layer and direction, stacked."""
         every, packed = self._cuts(every), isinstance(x, PackedSequence)
+        if hx is not None:
+            self._check_begin(hx)
         if packed:
             inputs, sizes = self._inputs_of(x), x.batch_sizes.tolist()
             if x.sorted_indices is not None and hx is not None:
@@ -385,6 +425,8 @@ class _Recurrent(_Weights):
     def _unrolled(self, x: Tensor, hx: State | None, every: int | None) -> list[State]:
         """The top layer's states, step by step."""
         every = self._cuts(every)
+        if hx is not None:
+            self._check_begin(hx)
         if self.bidirectional:
             raise OptionError(f"{type(self).__name__}.unroll: goes one way; a bidirectional net has two states a step")
         inputs = self._inputs(x)

@@ -218,7 +218,7 @@ def _checked(name: str, mask: Tensor, shapes: list[tuple[int, ...]]) -> Tensor:
     return mask
 
 
-_ACTIVATIONS = {"relu": functional.relu, "gelu": functional.gelu}
+_ACTIVATIONS: dict[str, Callable[..., Tensor]] = {"relu": functional.relu, "gelu": functional.gelu}
 
 
 class TransformerEncoderLayer(Module):
@@ -243,6 +243,10 @@ class TransformerEncoderLayer(Module):
                     f"TransformerEncoderLayer: activation is 'relu', 'gelu' or a function, not {activation!r}"
                 )
             activation = _ACTIVATIONS[activation]
+        if not callable(activation):
+            raise OptionError(
+                f"TransformerEncoderLayer: activation is 'relu', 'gelu' or a function, not {activation!r}"
+            )
         place: dict[str, Any] = {"device": device, "dtype": dtype}
         self.self_attn = MultiheadAttention(
             d_model, nhead, dropout, bias, batch_first=batch_first, generator=generator, **place
@@ -283,14 +287,22 @@ class TransformerEncoder(Module):
     """num_layers copies of a layer, one after the other, and a last norm
 
     As in PyTorch the copies begin with equal weights; `encoder_layer` may also be a function that makes a layer anew.
+    `enable_nested_tensor` and `mask_check` choose how PyTorch computes, and have no effect here.
 
     Shapes: those of `TransformerEncoderLayer`.
     """
 
     def __init__(
-        self, encoder_layer: Module | Callable[[], Module], num_layers: int, norm: Module | None = None
-    ) -> None:
-        self.num_layers = _size("TransformerEncoder: num_layers", num_layers)
+        self, encoder_layer: Module | Callable[[], Module], num_layers: int, norm: Module | None = None,
+        enable_nested_tensor: bool = True, mask_check: bool = True,
+    ) -> None:  # fmt: skip
+        self.num_layers = _size("TransformerEncoder: num_layers", num_layers, 1)
+        if not callable(encoder_layer):
+            raise DTypeError(
+                f"TransformerEncoder: encoder_layer is a module, or a function that makes one, not {encoder_layer!r}"
+            )
+        if norm is not None and not isinstance(norm, Module):
+            raise DTypeError(f"TransformerEncoder: norm is a module or None, not {norm!r}")
         self.layers = ModuleList(
             copy.deepcopy(encoder_layer) if isinstance(encoder_layer, Module) else encoder_layer()
             for _ in range(num_layers)

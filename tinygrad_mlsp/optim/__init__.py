@@ -2,8 +2,10 @@
 
 from . import averaging, line_search, lr_scheduler
 from . import averaging as swa_utils
+from .adafactor import Adafactor
 from .adam import Adam, Adamax, AdamW, NAdam, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
+from .asgd import ASGD
 from .minimize import Result, minimize
 from .newton import HessianFree, Newton
 from .optimizer import Optimizer
@@ -12,7 +14,7 @@ from .sgd import SGD
 from .signs import DeltaBarDelta, Lion, Rprop
 
 __all__ = [
-    "BFGS", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "DeltaBarDelta", "HessianFree", "Lion",
-    "NAdam", "Newton", "NonlinearCG", "Optimizer", "RAdam", "RMSprop", "Result", "Rprop", "averaging", "line_search",
-    "lr_scheduler", "minimize", "swa_utils",
+    "ASGD", "BFGS", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "DeltaBarDelta",
+    "HessianFree", "Lion", "NAdam", "Newton", "NonlinearCG", "Optimizer", "RAdam", "RMSprop", "Result", "Rprop",
+    "averaging", "line_search", "lr_scheduler", "minimize", "swa_utils",
 ]  # fmt: skip

@@ -25,12 +25,12 @@ class Adam(Optimizer):
     def __init__(
         self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
         weight_decay: float = 0.0, amsgrad: bool = False, *, maximize: bool = False,
-        decoupled_weight_decay: bool = False,
+        decoupled_weight_decay: bool = False, **implementation: Any,
     ) -> None:  # fmt: skip
         betas = tuple(betas) if isinstance(betas, list) else betas
         options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
                    "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay}  # fmt: skip
-        super().__init__(params, options)
+        super().__init__(params, options, implementation)
 
     def _check(self, options: Mapping[str, Any]) -> None:
         self._check_numbers(options, "lr", "eps", "weight_decay")
@@ -100,10 +100,11 @@ class AdamW(Adam):
 
     def __init__(
         self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-        weight_decay: float = 1e-2, amsgrad: bool = False, *, maximize: bool = False,
+        weight_decay: float = 1e-2, amsgrad: bool = False, *, maximize: bool = False, **implementation: Any,
     ) -> None:  # fmt: skip
         super().__init__(
-            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True
+            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True,
+            **implementation,
         )  # fmt: skip
 
 
@@ -121,12 +122,12 @@ class NAdam(Adam):
     def __init__(
         self, params: Iterable[Any], lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
         weight_decay: float = 0.0, momentum_decay: float = 4e-3, decoupled_weight_decay: bool = False, *,
-        maximize: bool = False,
+        maximize: bool = False, **implementation: Any,
     ) -> None:  # fmt: skip
         options = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
                    "momentum_decay": momentum_decay, "maximize": maximize,
                    "decoupled_weight_decay": decoupled_weight_decay}  # fmt: skip
-        Optimizer.__init__(self, params, options)
+        Optimizer.__init__(self, params, options, implementation)
 
     def _check(self, options: Mapping[str, Any]) -> None:
         super()._check(options)
@@ -168,10 +169,11 @@ class RAdam(Adam):
     def __init__(
         self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
         weight_decay: float = 0.0, decoupled_weight_decay: bool = False, *, maximize: bool = False,
+        **implementation: Any,
     ) -> None:  # fmt: skip
         options = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
                    "decoupled_weight_decay": decoupled_weight_decay}  # fmt: skip
-        Optimizer.__init__(self, params, options)
+        Optimizer.__init__(self, params, options, implementation)
 
     def _update(self, arena: Arena, block: Block, g: Any, options: dict[str, Any]) -> None:
         xp, p, t, steps = arena.xp, arena.values[block.span], arena.spare(g), block.steps
@@ -204,10 +206,10 @@ class Adamax(Optimizer):
 
     def __init__(
         self, params: Iterable[Any], lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-        weight_decay: float = 0.0, *, maximize: bool = False,
+        weight_decay: float = 0.0, *, maximize: bool = False, **implementation: Any,
     ) -> None:  # fmt: skip
         options = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
-        super().__init__(params, options)
+        super().__init__(params, options, implementation)
 
     def _check(self, options: Mapping[str, Any]) -> None:
         self._check_numbers(options, "lr", "eps", "weight_decay")

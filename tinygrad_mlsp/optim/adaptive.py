@@ -22,12 +22,12 @@ class Adagrad(Optimizer):
 
     def __init__(
         self, params: Iterable[Any], lr: float = 1e-2, lr_decay: float = 0.0, weight_decay: float = 0.0,
-        initial_accumulator_value: float = 0.0, eps: float = 1e-10, *, maximize: bool = False,
+        initial_accumulator_value: float = 0.0, eps: float = 1e-10, *, maximize: bool = False, **implementation: Any,
     ) -> None:  # fmt: skip
         options = {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay,
                    "initial_accumulator_value": initial_accumulator_value, "eps": eps,
                    "maximize": maximize}  # fmt: skip
-        super().__init__(params, options)
+        super().__init__(params, options, implementation)
 
     def _check(self, options: Mapping[str, Any]) -> None:
         self._check_numbers(options, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
@@ -62,10 +62,11 @@ class RMSprop(Optimizer):
     def __init__(
         self, params: Iterable[Any], lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8,
         weight_decay: float = 0.0, momentum: float = 0.0, centered: bool = False, *, maximize: bool = False,
+        **implementation: Any,
     ) -> None:  # fmt: skip
         options = {"lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps, "centered": centered,
                    "weight_decay": weight_decay, "maximize": maximize}  # fmt: skip
-        super().__init__(params, options)
+        super().__init__(params, options, implementation)
 
     def _check(self, options: Mapping[str, Any]) -> None:
         self._check_numbers(options, "lr", "momentum", "alpha", "eps", "weight_decay")
@@ -111,9 +112,10 @@ class Adadelta(Optimizer):
 
     def __init__(
         self, params: Iterable[Any], lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0,
-        *, maximize: bool = False,
+        *, maximize: bool = False, **implementation: Any,
     ) -> None:  # fmt: skip
-        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
+        options = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        super().__init__(params, options, implementation)
 
     def _check(self, options: Mapping[str, Any]) -> None:
         self._check_numbers(options, "lr", "rho", "eps", "weight_decay")

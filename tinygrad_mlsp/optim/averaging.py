@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError
+from ..errors import OptionError, ShapeError
 from ..nn.module import Module
 from ..nn.norm import _BatchNorm
 from ..tensor import Tensor, no_grad
@@ -17,6 +17,7 @@ from .lr_scheduler import LRScheduler
 from .optimizer import Optimizer
 
 Average = Callable[[Any, Any, int], Any]  # the average so far, the new value, how many so far
+MultiAverage = Callable[[Sequence[Any], Sequence[Any], int], None]  # the same for lists, in place
 
 
 def get_swa_avg_fn() -> Average:
@@ -31,12 +32,31 @@ def get_ema_avg_fn(decay: float = 0.999) -> Average:
     return lambda average, value, count: decay * average + (1 - decay) * value
 
 
+def get_swa_multi_avg_fn() -> MultiAverage:
+    """`get_swa_avg_fn` for lists of averages and values, which writes into the averages"""
+    return _written(get_swa_avg_fn())
+
+
+def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverage:
+    """`get_ema_avg_fn` for lists of averages and values, which writes into the averages"""
+    return _written(get_ema_avg_fn(decay))
+
+
+def _written(of_one: Average) -> MultiAverage:
+    def of_all(averages: Sequence[Any], values: Sequence[Any], count: Any) -> None:
+        for average, value in zip(averages, values, strict=True):
+            average.copy_(of_one(average, value, int(count)))
+
+    return of_all
+
+
 class AveragedModel(Module):
     """A copy of a model whose parameters are averages of that model's: `update_parameters(model)` takes one more in
 
-    `avg_fn(average, value, count)` is the mean by default; `get_ema_avg_fn` gives another. With use_buffers, buffers of
-    real numbers are averaged too; otherwise they are the model's own at the last update, and `update_bn` makes
-    batch norm's fit the average.
+    `avg_fn(average, value, count)` is the mean by default; `get_ema_avg_fn` gives another. `multi_avg_fn` takes lists
+    of all averages and values in its place, and writes into the averages. With use_buffers, buffers of real numbers are
+    averaged too; otherwise they are the model's own at the last update, and `update_bn` makes batch norm's fit the
+    average.
 
     Source: Izmailov et al., "Averaging weights leads to wider optima and better generalization", 2018; Polyak and
     Juditsky, "Acceleration of stochastic approximation by averaging", 1992.
@@ -45,40 +65,69 @@ class AveragedModel(Module):
     n_averaged: Tensor
 
     def __init__(
-        self, model: Module, device: str | None = None, avg_fn: Average | None = None, use_buffers: bool = False
-    ) -> None:
+        self, model: Module, device: str | None = None, avg_fn: Average | None = None,
+        multi_avg_fn: MultiAverage | None = None, use_buffers: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
+        if not isinstance(model, Module):
+            raise OptionError(f"AveragedModel: takes a Module, not {type(model).__name__}")
+        for name, given in (("avg_fn", avg_fn), ("multi_avg_fn", multi_avg_fn)):
+            if given is not None and not callable(given):
+                raise OptionError(f"AveragedModel: {name} is a function (average, value, count), not {given!r}")
+        if avg_fn is not None and multi_avg_fn is not None:
+            raise OptionError("AveragedModel: give avg_fn or multi_avg_fn, not both")
         self.module = copy.deepcopy(model)
         if device is not None:
             self.module.to(device)
         self.register_buffer("n_averaged", Tensor(np.zeros((), np.int64)))
-        self.avg_fn, self.use_buffers = avg_fn or get_swa_avg_fn(), use_buffers
+        self.avg_fn, self.multi_avg_fn, self.use_buffers = avg_fn or get_swa_avg_fn(), multi_avg_fn, use_buffers
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.module(*args, **kwargs)
 
     def update_parameters(self, model: Module) -> None:
         """One more set of weights; the first is taken as it is."""
+        if not isinstance(model, Module):
+            raise OptionError(f"AveragedModel.update_parameters: takes a Module, not {type(model).__name__}")
+        mine, theirs = ([list(p.shape) for p in m.parameters()] for m in (self.module, model))
+        if mine != theirs:
+            raise ShapeError(
+                "AveragedModel.update_parameters: the model's parameters are not those that are averaged: "
+                f"of shapes {theirs}, not {mine}"
+            )
         count = int(self.n_averaged.item())
+        pairs: list[tuple[Tensor, Tensor]] = [*zip(self.module.parameters(), model.parameters(), strict=True)]
+        fresh: list[tuple[Tensor, Tensor]] = []  # what is not averaged
+        for pair in zip(self.module.buffers(), model.buffers(), strict=True):
+            (pairs if self.use_buffers and pair[0].dtype.kind == "f" else fresh).append(pair)
         with no_grad():
-            for mine, theirs in zip(self.module.parameters(), model.parameters(), strict=True):
-                self._take(mine, theirs, count)
-            for held, new in zip(self.module.buffers(), model.buffers(), strict=True):
-                self._take(held, new, count if self.use_buffers and held.dtype.kind == "f" else 0)
+            for kept, new in fresh if count else pairs + fresh:
+                kept.copy_(_where_it_is(kept, new))
+            if count and self.multi_avg_fn is not None:
+                values = [_where_it_is(kept, new) for kept, new in pairs]
+                self.multi_avg_fn([kept.detach() for kept, _ in pairs], values, count)
+            elif count:
+                for kept, new in pairs:
+                    kept.copy_(self.avg_fn(kept.detach(), _where_it_is(kept, new), count))
         self.n_averaged.copy_(np.int64(count + 1))
 
-    def _take(self, mine: Tensor, theirs: Tensor, count: int) -> None:
-        value = theirs.detach()
-        value = value if value.device == mine.device else value.to(mine.device)
-        new = self.avg_fn(mine.detach(), value, count) if count else value
-        mine.copy_(new)
+
+def _where_it_is(kept: Tensor, new: Tensor) -> Tensor:
+    """The new value on the device of the one that is kept."""
+    value = new.detach()
+    return value if value.device == kept.device else value.to(kept.device)
 
 
-def update_bn(loader: Iterable[Any], model: Module) -> None:
+def update_bn(loader: Iterable[Any], model: Module, device: str | None = None) -> None:
     """Works batch norm's running estimates out anew, as the plain mean over a loader's batches
 
-    Batches are inputs, or tuples that begin with them.
+    Batches are inputs, or tuples that begin with them; they are moved to `device`, if one is given.
     """
+    if not isinstance(model, Module) or not isinstance(loader, Iterable) or isinstance(loader, Tensor):
+        raise OptionError(
+            "update_bn: takes a loader of batches, such as a list of Tensors, and a Module, not "
+            f"{type(loader).__name__} and {type(model).__name__}"
+        )
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     if not norms:
         return
@@ -87,12 +136,15 @@ def update_bn(loader: Iterable[Any], model: Module) -> None:
         m.reset_running_stats()
         m.momentum = None  # the plain mean
     model.train()
-    with no_grad():
-        for batch in loader:
-            model(batch[0] if isinstance(batch, (tuple, list)) else batch)
-    for m, momentum in zip(norms, before, strict=True):
-        m.momentum = momentum
-    model.train(training)
+    try:
+        with no_grad():
+            for batch in loader:
+                x = batch[0] if isinstance(batch, (tuple, list)) else batch
+                model(x if device is None else x.to(device))
+    finally:
+        for m, momentum in zip(norms, before, strict=True):
+            m.momentum = momentum
+        model.train(training)
 
 
 class SWALR(LRScheduler):
@@ -106,6 +158,8 @@ class SWALR(LRScheduler):
             raise OptionError(f"SWALR: anneal_strategy is 'cos' or 'linear', got {anneal_strategy!r}")
         if isinstance(anneal_epochs, bool) or not isinstance(anneal_epochs, int) or anneal_epochs < 0:
             raise OptionError(f"SWALR: anneal_epochs is a whole number of 0 or more, got {anneal_epochs!r}")
+        if isinstance(swa_lr, bool) or not isinstance(swa_lr, (int, float)):
+            raise OptionError(f"SWALR: swa_lr must be a number, got {swa_lr!r}")
         self.swa_lr, self.anneal_epochs, self.anneal_strategy = swa_lr, anneal_epochs, anneal_strategy
         super().__init__(optimizer, last_epoch)
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..errors import OptionError
+import numpy as np
+
+from ..errors import Error, OptionError
 from .optimizer import Optimizer
 
 
@@ -20,8 +22,7 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         name = type(self).__name__
-        if not isinstance(optimizer, Optimizer):
-            raise OptionError(f"{name}: takes an optimizer, not {type(optimizer).__name__}")
+        _check_optimizer(name, optimizer)
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
@@ -71,6 +72,17 @@ class LRScheduler:
         self.__dict__.update(state_dict)
 
 
+def _check_optimizer(name: str, optimizer: Any) -> None:
+    if not isinstance(optimizer, Optimizer):
+        raise OptionError(f"{name}: takes an optimizer, not {type(optimizer).__name__}")
+
+
+def _number(name: str, option: str, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise OptionError(f"{name}: {option} must be a number, got {value!r}")
+    return value
+
+
 def _whole(name: str, option: str, value: Any, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise OptionError(f"{name}: {option} must be a whole number of {least} or more, got {value!r}")
@@ -90,7 +102,13 @@ class LambdaLR(LRScheduler):
     """lr = initial · f(epoch), with one function f for all groups or a list of one for each"""
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
-        self.lr_lambdas = _one_each("LambdaLR", "lr_lambda", lr_lambda, optimizer)
+        name = type(self).__name__
+        _check_optimizer(name, optimizer)
+        self.lr_lambdas = _one_each(name, "lr_lambda", lr_lambda, optimizer)
+        if not all(callable(f) for f in self.lr_lambdas):
+            raise OptionError(
+                f"{name}: lr_lambda is a function of the epoch, or a list of one a group, not {lr_lambda!r}"
+            )
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -113,7 +131,7 @@ class StepLR(LRScheduler):
     """lr ← γ lr every `step_size` epochs"""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        self.step_size, self.gamma = _whole("StepLR", "step_size", step_size), gamma
+        self.step_size, self.gamma = _whole("StepLR", "step_size", step_size), _number("StepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -127,7 +145,11 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.milestones, self.gamma = sorted(milestones), gamma
+        try:
+            self.milestones = sorted([_whole("MultiStepLR", "a milestone", m, 0) for m in milestones])
+        except TypeError:
+            raise OptionError(f"MultiStepLR: milestones are a list of epochs, not {milestones!r}") from None
+        self.gamma = _number("MultiStepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -139,7 +161,7 @@ class ExponentialLR(LRScheduler):
     """lr ← γ lr each epoch"""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
-        self.gamma = gamma
+        self.gamma = _number("ExponentialLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -327,13 +349,92 @@ class OneCycleLR(LRScheduler):
         return [between(group[rate_from], group[rate_to]) for group in self.optimizer.param_groups]
 
 
+class CyclicLR(LRScheduler):
+    """lr between base_lr and max_lr, up in step_size_up steps and down in step_size_down; momentum inversely
+
+    Called after every batch. mode: 'triangular'; 'triangular2', half as high each cycle; 'exp_range', γ^step as high.
+    `scale_fn` takes their place: a height for each cycle, 1, 2, …, or (scale_mode 'iterations') for each step. Momentum
+    (or β₁) falls from max_momentum to base_momentum while the rate rises.
+
+    Source: Smith, "Cyclical learning rates for training neural networks", 2017.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, base_lr: float | Sequence[float], max_lr: float | Sequence[float],
+        step_size_up: int = 2000, step_size_down: int | None = None, mode: str = "triangular", gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None, scale_mode: str = "cycle", cycle_momentum: bool = True,
+        base_momentum: float | Sequence[float] = 0.8, max_momentum: float | Sequence[float] = 0.9,
+        last_epoch: int = -1,
+    ) -> None:  # fmt: skip
+        name = "CyclicLR"
+        _check_optimizer(name, optimizer)
+        low, high, base, most = (
+            _one_each(name, option, value, optimizer)
+            for option, value in (("base_lr", base_lr), ("max_lr", max_lr), ("base_momentum", base_momentum),
+                                  ("max_momentum", max_momentum))
+        )  # fmt: skip
+        up = _whole(name, "step_size_up", step_size_up)
+        down = up if step_size_down is None else _whole(name, "step_size_down", step_size_down, 0)
+        if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
+            raise OptionError(f"{name}: mode is 'triangular', 'triangular2' or 'exp_range', not {mode!r}")
+        if scale_mode not in ("cycle", "iterations") or not (scale_fn is None or callable(scale_fn)):
+            raise OptionError(
+                f"{name}: scale_mode is 'cycle' or 'iterations' and scale_fn a function, not {scale_mode!r} and "
+                f"{scale_fn!r}"
+            )
+        if cycle_momentum and not {"momentum", "betas"} & set(optimizer.defaults):
+            raise OptionError(f"{name}: the optimizer has no momentum to cycle; pass cycle_momentum=False")
+        self.max_lrs, self.total_size, self.step_ratio = high, float(up + down), up / (up + down)
+        self.mode, self.gamma, self.cycle_momentum = mode, _number(name, "gamma", gamma), cycle_momentum
+        self.own_scale = scale_fn
+        self.scale_mode = scale_mode if scale_fn is not None else "iterations" if mode == "exp_range" else "cycle"
+        self.base_momentums, self.max_momentums = base, most
+        if last_epoch == -1:
+            for group, lr, lowest, highest in zip(optimizer.param_groups, low, base, most, strict=True):
+                group["lr"] = lr
+                if cycle_momentum:
+                    group.update(base_momentum=lowest, max_momentum=highest)
+        self._low = low
+        super().__init__(optimizer, last_epoch)
+        self.base_lrs = low
+
+    def scale_fn(self, x: float) -> float:
+        """The height of a cycle, as a share of the whole."""
+        if self.own_scale is not None:
+            return self.own_scale(x)
+        return {"triangular": 1.0, "triangular2": 2.0 ** (1 - x), "exp_range": self.gamma**x}[self.mode]
+
+    def get_lr(self) -> list[float]:
+        cycle = math.floor(1 + self.last_epoch / self.total_size)
+        x = 1 + self.last_epoch / self.total_size - cycle
+        height = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
+        height *= self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
+        if self.cycle_momentum:
+            for group, low, high in zip(
+                self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True
+            ):
+                value = high - (high - low) * height
+                group.update({"betas": (value, *group["betas"][1:])} if "betas" in group else {"momentum": value})
+        return [low + (high - low) * height for low, high in zip(self._low, self.max_lrs, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {k: v for k, v in super().state_dict().items() if k != "own_scale"}
+
+
+def _schedules(name: str, given: Any) -> list[LRScheduler]:
+    if not isinstance(given, (list, tuple)) or not all(isinstance(s, LRScheduler) for s in given):
+        raise OptionError(f"{name}: schedulers is a list of schedules, not {given!r:.100}")
+    return list(given)
+
+
 class SequentialLR(LRScheduler):
     """One schedule after the other, changing at `milestones`"""
 
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
     ) -> None:
-        self._schedulers, self._milestones = list(schedulers), list(milestones)
+        _check_optimizer("SequentialLR", optimizer)
+        self._schedulers, self._milestones = _schedules("SequentialLR", schedulers), list(milestones)
         if not self._schedulers or any(s.optimizer is not optimizer for s in self._schedulers):
             raise OptionError("SequentialLR: wants schedules, all of this optimizer")
         if len(self._milestones) != len(self._schedulers) - 1:
@@ -363,6 +464,8 @@ class SequentialLR(LRScheduler):
         return {**super().state_dict(), "_schedulers": [s.state_dict() for s in self._schedulers]}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        if not isinstance(state_dict, Mapping):
+            super().load_state_dict(state_dict)  # which says what is wrong
         parts, schedulers = state_dict.get("_schedulers", []), self._schedulers
         if len(parts) != len(schedulers):
             raise OptionError(
@@ -378,7 +481,7 @@ class ChainedScheduler(SequentialLR):
     """All schedules at once, each acting on what the one before it left"""
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
-        self._schedulers = list(schedulers)
+        self._schedulers = _schedules("ChainedScheduler", schedulers)
         if not self._schedulers or len({id(s.optimizer) for s in self._schedulers}) > 1:
             raise OptionError("ChainedScheduler: wants schedules, all of one optimizer")
         self.optimizer = self._schedulers[0].optimizer
@@ -405,8 +508,7 @@ class ReduceLROnPlateau(LRScheduler):
         min_lr: float | Sequence[float] = 0.0, eps: float = 1e-8,
     ) -> None:  # fmt: skip
         name = "ReduceLROnPlateau"
-        if not isinstance(optimizer, Optimizer):
-            raise OptionError(f"{name}: takes an optimizer, not {type(optimizer).__name__}")
+        _check_optimizer(name, optimizer)
         if not factor < 1:
             raise OptionError(f"{name}: factor must be below 1, got {factor!r}")
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
@@ -420,8 +522,14 @@ class ReduceLROnPlateau(LRScheduler):
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
         self._last_lr = self._rates()
 
-    def step(self, metrics: Any) -> None:  # type: ignore[override]
-        current = float(metrics)
+    def step(self, metrics: Any = None) -> None:
+        try:
+            current = float(metrics)
+        except (TypeError, ValueError, Error):
+            raise OptionError(
+                "ReduceLROnPlateau.step: wants what is watched, a number such as the epoch's validation loss: "
+                f"step(loss); got {'nothing' if metrics is None else repr(metrics)}"
+            ) from None
         self.last_epoch += 1
         if self.is_better(current, self.best):
             self.best, self.num_bad_epochs = current, 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import numpy as np
 from ..derivatives import flatten
 from ..errors import OptionError
 from ..tensor import Tensor
+from .adafactor import Adafactor
 from .adam import Adam, Adamax, AdamW, NAdam, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
+from .asgd import ASGD
 from .newton import HessianFree, Newton
 from .optimizer import Optimizer
 from .quasi_newton import BFGS, LBFGS, NonlinearCG, WholeBatch, size_of
@@ -35,6 +38,8 @@ METHODS: dict[str, tuple[type[Optimizer], dict[str, Any]]] = {
     "radam": (RAdam, {}),
     "lion": (Lion, {}),
     "rprop": (Rprop, {}),
+    "asgd": (ASGD, {}),
+    "adafactor": (Adafactor, {}),
     "cg": (NonlinearCG, {}),
     "cg-fr": (NonlinearCG, {"method": "FR"}),
     "bfgs": (BFGS, {}),
@@ -72,30 +77,47 @@ def minimize(
     """
     if method not in METHODS:
         raise OptionError(f"minimize: method is one of {', '.join(METHODS)}; got {method!r}")
+    if not callable(f) or not (loss is None or callable(loss)):
+        raise OptionError(f"minimize: f and loss are functions, got {f!r} and {loss!r}")
+    most: Any = max_iter
+    least: Any = tolerance_grad
+    whole = isinstance(most, (int, np.integer)) and not isinstance(most, bool) and most >= 0
+    if not whole or isinstance(least, bool) or not isinstance(least, Real):
+        raise OptionError(
+            f"minimize: max_iter is a whole number of 0 or more, tolerance_grad a number; got {max_iter!r} and "
+            f"{tolerance_grad!r}"
+        )
     kind, preset = METHODS[method]
     if (loss is not None) != (kind is HessianFree):
         raise OptionError("minimize: 'hessian-free', and only that, takes loss=, a scalar function of f's outputs")
     leaves, rebuild = flatten(x0)
-    parameters = []
-    for leaf in leaves:
-        leaf = leaf._array if isinstance(leaf, Tensor) else leaf
-        p = Tensor(leaf.copy() if hasattr(leaf, "dtype") else np.asarray(leaf, np.float64))
-        p.requires_grad = True
-        parameters.append(p)
+    parameters = [_start(leaf) for leaf in leaves]
+    if not parameters:
+        raise OptionError(f"minimize: x0 has no numbers: {x0!r}")
     more = {"tolerance_grad": tolerance_grad, "max_iter": max_iter} if issubclass(kind, WholeBatch) else {}
     if kind in (BFGS, LBFGS, NonlinearCG):
         more |= {"max_eval": 25 * max_iter, "tolerance_change": 1e-300}
-    optimizer = kind(parameters, **{**preset, **more, **options})
+    try:
+        optimizer = kind(parameters, **{**preset, **more, **options})
+    except TypeError as problem:
+        raise OptionError(f"minimize: {problem}; options are those of optim.{kind.__name__}") from None
     trajectory: list[Any] = [_snapshot(parameters, rebuild)]
     losses: list[float] = []
     slopes: list[float] = []
     evaluations = 0
 
+    def scalar(value: Any) -> Tensor:
+        if not isinstance(value, Tensor) or value.size != 1:
+            got = f"shape {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            name = "f" if loss is None else "loss"
+            raise OptionError(f"minimize: {name} must give a Tensor of one number, got {got}")
+        return value
+
     def objective() -> Any:
         nonlocal evaluations
         evaluations += 1
         optimizer.zero_grad()
-        value = f(rebuild(parameters))
+        value = scalar(f(rebuild(parameters)))
         value.backward()
         return value
 
@@ -105,10 +127,10 @@ def minimize(
 
     if isinstance(optimizer, WholeBatch):
         optimizer.watch = record
-        compute = lambda: f(rebuild(parameters))
-        if isinstance(optimizer, HessianFree):
-            losses.insert(0, float(optimizer.step(compute, loss)))
+        if isinstance(optimizer, HessianFree) and loss is not None:
+            losses.insert(0, float(optimizer.step(lambda: f(rebuild(parameters)), lambda out: scalar(loss(out)))))
         else:
+            compute = lambda: scalar(f(rebuild(parameters)))
             losses.insert(0, float(optimizer.step(compute if isinstance(optimizer, Newton) else objective)))
         evaluations = max(evaluations, optimizer._memory.get("func_evals", 0))
     else:
@@ -130,6 +152,19 @@ def minimize(
     x = rebuild([p.detach() for p in parameters])
     done = steep <= tolerance_grad and math.isfinite(value)
     return Result(x, value, len(trajectory) - 1, evaluations, done, trajectory, losses)
+
+
+def _start(leaf: Any) -> Tensor:
+    """One array of x0 as a parameter, in memory of its own."""
+    leaf = leaf._array if isinstance(leaf, Tensor) else leaf
+    try:
+        if leaf is None or isinstance(leaf, (str, bytes)):
+            raise TypeError
+        p = Tensor(leaf.copy() if hasattr(leaf, "dtype") else np.asarray(leaf, np.float64))
+    except (TypeError, ValueError):
+        raise OptionError(f"minimize: x0 is made of real numbers and arrays, got {leaf!r}"[:200]) from None
+    p.requires_grad = True
+    return p
 
 
 def _snapshot(parameters: list[Tensor], rebuild: Callable[[Any], Any]) -> Any:

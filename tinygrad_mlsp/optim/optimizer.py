@@ -55,9 +55,12 @@ class Block:
 
 
 class Arena:
-    """Parameters of one dtype and device in one buffer, with buffers for the optimizer's state."""
+    """Parameters of one dtype and device in one buffer, with buffers for the optimizer's state.
 
-    def __init__(self, parameters: list[Tensor]) -> None:
+    With `apart` each parameter is a block, for steps that depend on its shape.
+    """
+
+    def __init__(self, parameters: list[Tensor], apart: bool = False) -> None:
         self.parameters = parameters
         self.xp, self.dtype, self.device = space_of(parameters[0]._array), parameters[0].dtype, parameters[0].device
         self.starts = list(accumulate((p.size for p in parameters), initial=0))
@@ -67,7 +70,10 @@ class Arena:
         for parameter, view in zip(parameters, self.views, strict=True):
             parameter._array = view
         whole = self.values.size  # on a GPU, a block for all: there each operation costs more than its numbers
-        self.blocks = list(self._divide(BLOCK, LARGE) if self.xp.name == "cpu" else self._divide(whole, whole))
+        if apart:
+            self.blocks = [Block(at, p.size, [p]) for at, p in zip(self.starts, parameters, strict=False)]
+        else:
+            self.blocks = list(self._divide(BLOCK, LARGE) if self.xp.name == "cpu" else self._divide(whole, whole))
         longest = max(block.span.stop - block.span.start for block in self.blocks)
         self._gathered, self._spare = (self.xp.empty((longest,), dtype=self.dtype) for _ in range(2))
 
@@ -164,8 +170,30 @@ def _keep_freed_memory() -> None:
     np.empty(30 << 20, np.uint8)
 
 
+def _check_implementation(name: str, given: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """PyTorch's keywords that choose how a step is computed: those without effect here pass, others are refused."""
+    for option, value in given.items():
+        if option in ("foreach", "fused"):
+            if value not in (None, True, False):
+                raise OptionError(f"{name}: {option} is None, True or False, not {value!r}")
+        elif option == "differentiable":
+            if value:
+                raise OptionError(
+                    f"{name}: differentiable=True is not here: steps are not recorded. Write the step with operations, "
+                    "p = p - lr * tg.grad(...), and differentiate through that"
+                )
+        elif option == "capturable":
+            if value:
+                raise OptionError(f"{name}: capturable=True is for CUDA graphs, which are not used here; leave it out")
+        else:
+            raise OptionError(f"{name}: has no option {option!r}, only {', '.join(options)}")
+
+
 class Optimizer:
     """Parameters in groups, each with its own options: `param_groups` is a list of dictionaries, as PyTorch's is.
+
+    PyTorch's keywords `foreach` and `fused`, which choose an implementation, are taken and have no effect;
+    `capturable=True` and `differentiable=True` are refused.
 
     Making an optimizer moves the parameters' values into its arenas. Arrays taken from `parameter.data` before that
     keep the old values and see no update.
@@ -173,9 +201,14 @@ class Optimizer:
 
     saved: tuple[str, ...] = ()  # names of the buffers in the state
     counted: tuple[str, ...] = ("step", "scale")  # and of what else is in it
+    apart = False  # whether each parameter is a block of its own
 
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+    def __init__(
+        self, params: Iterable[Any], defaults: dict[str, Any], implementation: Mapping[str, Any] | None = None
+    ) -> None:
         name = type(self).__name__
+        if implementation:
+            _check_implementation(name, implementation, defaults)
         if callable(getattr(params, "parameters", None)):
             raise OptionError(f"{name}: got a module, {type(params).__name__}; pass model.parameters()")
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
@@ -218,7 +251,7 @@ class Optimizer:
         options = {**self.defaults, **{k: v for k, v in group.items() if k != "params"}}
         self._check(options)
         self.param_groups.append({"params": parameters, **options})
-        self._arenas.append(_arenas(parameters))
+        self._arenas.append(_arenas(parameters, self.apart))
 
     def _check(self, options: Mapping[str, Any]) -> None:
         """Raises OptionError for an option out of its range."""
@@ -284,7 +317,7 @@ class Optimizer:
         """New arenas for a group whose parameters have moved to another dtype or device, with the state so far."""
         parameters = self.param_groups[i]["params"]
         state = {id(p): entry for arena in self._arenas[i] for p, entry in self._entries(arena)}
-        self._arenas[i] = _arenas(parameters)
+        self._arenas[i] = _arenas(parameters, self.apart)
         for arena in self._arenas[i]:
             self._restore(arena, [state[id(p)] for p in arena.parameters])
 
@@ -368,6 +401,13 @@ class Optimizer:
                 f"'param_groups', got {got}"
             )
         groups, state = state_dict["param_groups"], state_dict["state"]
+        if not isinstance(state, Mapping) or not all(isinstance(entry, Mapping) for entry in state.values()):
+            raise OptionError(f"{name}.load_state_dict: 'state' is a dictionary of dictionaries, one a parameter")
+        if not isinstance(groups, (list, tuple)) or not all(isinstance(g, Mapping) and "params" in g for g in groups):
+            raise OptionError(
+                f"{name}.load_state_dict: 'param_groups' is a list of dictionaries, each with 'params', not "
+                f"{groups!r:.100}"
+            )
         mine, theirs = [len(g["params"]) for g in self.param_groups], [len(g["params"]) for g in groups]
         if mine != theirs:
             raise OptionError(
@@ -405,7 +445,7 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.defaults, self.param_groups = state["defaults"], state["param_groups"]
-        self._arenas = [_arenas(group["params"]) for group in self.param_groups]
+        self._arenas = [_arenas(group["params"], self.apart) for group in self.param_groups]
         self.load_state_dict(state["saved_state"])
 
     def __repr__(self) -> str:
@@ -416,9 +456,9 @@ class Optimizer:
         return "\n".join([f"{type(self).__name__}(", *lines, ")"])
 
 
-def _arenas(parameters: list[Tensor]) -> list[Arena]:
+def _arenas(parameters: list[Tensor], apart: bool = False) -> list[Arena]:
     """One arena a dtype and device."""
     kinds: dict[Any, list[Tensor]] = {}
     for parameter in parameters:
         kinds.setdefault((parameter.dtype, parameter.device), []).append(parameter)
-    return [Arena(together) for together in kinds.values()]
+    return [Arena(together, apart) for together in kinds.values()]

@@ -27,11 +27,11 @@ class SGD(Optimizer):
 
     def __init__(
         self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0.0, dampening: float = 0.0,
-        weight_decay: float = 0.0, nesterov: bool = False, *, maximize: bool = False,
+        weight_decay: float = 0.0, nesterov: bool = False, *, maximize: bool = False, **implementation: Any,
     ) -> None:  # fmt: skip
         options = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
                    "nesterov": nesterov, "maximize": maximize}  # fmt: skip
-        super().__init__(params, options)
+        super().__init__(params, options, implementation)
 
     def _check(self, options: Mapping[str, Any]) -> None:
         self._check_numbers(options, "lr", "momentum", "weight_decay")

@@ -61,11 +61,10 @@ class Rprop(Optimizer):
 
     def __init__(
         self, params: Iterable[Any], lr: float = 1e-2, etas: tuple[float, float] = (0.5, 1.2),
-        step_sizes: tuple[float, float] = (1e-6, 50.0), *, maximize: bool = False,
+        step_sizes: tuple[float, float] = (1e-6, 50.0), *, maximize: bool = False, **implementation: Any,
     ) -> None:  # fmt: skip
-        super().__init__(
-            params, {"lr": lr, "etas": tuple(etas), "step_sizes": tuple(step_sizes), "maximize": maximize}
-        )  # fmt: skip
+        options = {"lr": lr, "etas": tuple(etas), "step_sizes": tuple(step_sizes), "maximize": maximize}
+        super().__init__(params, options, implementation)
 
     def _check(self, options: Mapping[str, Any]) -> None:
         self._check_numbers(options, "lr")

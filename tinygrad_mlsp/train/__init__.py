@@ -19,6 +19,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """The estimators, which need scikit-learn, when they are asked for."""
-    if name in ("NetClassifier", "NetRegressor"):
+    if name in ("BernoulliRBM", "NetClassifier", "NetRegressor"):
         return getattr(import_module(".estimators", __name__), name)
     raise AttributeError(f"module {__name__} has no attribute {name!r}")

@@ -9,14 +9,16 @@ import math
 import operator
 import os
 import re
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..backend import space_of, to_device
+from ..backend import norm_of, space_of, to_device
 from ..errors import DataError, OptionError
 from .loop import Callback, State
+from .tensorfile import as_path
 
 
 def _every(name: str, value: Any) -> int | None:
@@ -37,6 +39,11 @@ class _Monitor(Callback):
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("min", "max"):
             raise OptionError(f"{type(self).__name__}: mode is 'min' or 'max', got {mode!r}")
+        if not isinstance(monitor, str):
+            raise OptionError(f"{type(self).__name__}: monitor is the name of a figure, got {monitor!r}")
+        delta: Any = min_delta
+        if isinstance(delta, bool) or not isinstance(delta, Real) or not math.isfinite(delta):
+            raise OptionError(f"{type(self).__name__}: min_delta must be a finite number, got {min_delta!r}")
         self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
         self.best: float | None = None
 
@@ -112,7 +119,7 @@ class Checkpoints(_Monitor):
         monitor: str | None = None, mode: str = "min",
     ) -> None:  # fmt: skip
         super().__init__(monitor or "", mode)
-        self.folder = Path(folder)
+        self.folder = as_path("Checkpoints", folder)
         self.epochs = _every("Checkpoints: epochs", 1 if epochs is None and steps is None else epochs)
         self.steps, self.keep = _every("Checkpoints: steps", steps), _every("Checkpoints: keep", keep) or 1
         self._last: Any = None  # where the training stood when it was last saved
@@ -171,13 +178,14 @@ class Log(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, steps: int | None = None) -> None:
-        self.path, self.steps = Path(path), _every("Log: steps", steps)
+        self.path, self.steps = as_path("Log", path), _every("Log: steps", steps)
         if self.path.suffix not in (".csv", ".jsonl"):
             raise OptionError(f"Log: writes .csv or .jsonl, got {str(path)!r}")
         self.rows = 0
         self._columns: list[str] = []
 
     def on_start(self, state: State) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.rows == 0 and self.path.exists():
             os.replace(self.path, self.path.with_name(self.path.name + ".old"))
 
@@ -241,7 +249,9 @@ def read_log(path: str | os.PathLike[str], rows: int | None = None) -> list[dict
 
     Raises: DataError for a line that is no row.
     """
-    path = Path(path)
+    path = as_path("read_log", path)
+    if not path.is_file():
+        raise DataError(f"read_log: there is no file {path}")
     whole = path.read_text(encoding="utf-8").split("\n")[:-1]  # what follows the last line's end is not a line
     head = 1 if path.suffix == ".csv" else 0
     lines = whole[: None if rows is None else head + rows]
@@ -284,7 +294,7 @@ class GradientFlow(Callback):
         there = [(i, p.grad._array) for i, (_, p) in enumerate(named) if p.grad is not None]
         if there:
             xp = space_of(there[0][1])
-            norms = [xp.sqrt(xp.sum(xp.abs(g).astype(np.float64) ** 2)) for _, g in there]
+            norms = [norm_of(g) for _, g in there]
             zeros = [xp.sum(g == 0).astype(np.float64) / max(1, g.size) for _, g in there]
             row[:, [i for i, _ in there]] = to_device(xp.stack([xp.stack(norms), xp.stack(zeros)]), "cpu")
         self._steps.append(state.step + 1)

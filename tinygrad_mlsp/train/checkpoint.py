@@ -15,7 +15,7 @@ from ..errors import CheckpointError, DTypeError, OptionError, ShapeError
 from ..nn import Module
 from ..random import Generator
 from ..tensor import Tensor
-from .tensorfile import FORMAT, read_arrays, strict_json, write_arrays
+from .tensorfile import FORMAT, as_path, read_arrays, strict_json, write_arrays
 
 Path = str | os.PathLike[str]
 STATE = "state"  # where, in a file's metadata, everything is that is not an array
@@ -27,9 +27,13 @@ def save(model: Module | Mapping[str, Any], path: Path) -> None:
     The names and the layout are PyTorch's, which reads the file with `safetensors.torch.load_file`. The file is written
     beside `path`, forced to disk and renamed: whatever happens, there is the old file or the new one.
 
-    Raises: DTypeError for an array of a dtype that the format lacks; OSError.
+    Raises: DTypeError for an array of a dtype that the format lacks; CheckpointError where no file can be; OSError.
     """
+    if isinstance(path, (Module, Mapping)):
+        raise OptionError("save: the model comes first, then the path: save(model, path)")
     arrays = model.state_dict() if isinstance(model, Module) else model
+    if not isinstance(arrays, Mapping) or not all(isinstance(name, str) for name in arrays):
+        raise OptionError(f"save: saves a Module, or arrays by name; got {type(model).__name__}")
     write_arrays(path, {name: _host(array) for name, array in arrays.items()}, {"kind": "weights"})
 
 
@@ -39,8 +43,12 @@ def load(model: Module | None, path: Path, strict: bool = True) -> Any:
     The file is one that `save`, a Trainer or PyTorch (through safetensors) has written. If something does not fit
     nothing is changed. With strict=False names that only one side has are passed over.
 
-    Raises: CheckpointError, with the file and the reason; FileNotFoundError.
+    Raises: CheckpointError, with the file and the reason; it is a FileNotFoundError too where there is none.
     """
+    if isinstance(path, Module):
+        raise OptionError("load: the model comes first, then the path: load(model, path)")
+    if model is not None and not isinstance(model, Module):
+        raise OptionError(f"load: copies into a Module, or gives arrays for None; got {type(model).__name__}")
     arrays, metadata = read_arrays(path)
     if STATE in metadata:
         state = _decoded(path, metadata, arrays)
@@ -59,6 +67,7 @@ def load(model: Module | None, path: Path, strict: bool = True) -> Any:
 
 def save_state(state: Any, path: Path) -> None:
     """Writes numbers, texts, arrays and lists, tuples and dictionaries of these as one safetensors file: see `save`."""
+    as_path("save_state", path)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     tree = _encoded(state, "", arrays)
     write_arrays(path, arrays, {"kind": "state", STATE: json.dumps(tree, allow_nan=False)})
@@ -67,7 +76,7 @@ def save_state(state: Any, path: Path) -> None:
 def load_state(path: Path) -> Any:
     """What `save_state` wrote, the same to the last bit; arrays and Tensors on the CPU.
 
-    Raises: CheckpointError, with the file and the reason; FileNotFoundError.
+    Raises: CheckpointError, with the file and the reason; it is a FileNotFoundError too where there is none.
     """
     arrays, metadata = read_arrays(path)
     if metadata.get("format") != FORMAT or STATE not in metadata:

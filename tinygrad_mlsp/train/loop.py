@@ -9,10 +9,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Real
+from types import NoneType
 from typing import Any
 
 from ..errors import OptionError, ShapeError
 from ..nn import Module
+from ..nn.module import _size
 from ..nn.utils import clip_grad_norm_
 from ..optim import Optimizer
 from ..tensor import Tensor, no_grad
@@ -111,10 +114,11 @@ def fit(
         wrong = True
     if wrong:
         raise OptionError(f"fit: epochs must be a whole number of 0 or more, got {epochs!r}")
-    if not isinstance(loader, Iterable):
-        raise OptionError(f"fit: the loader gives batches (inputs, target), as data.Loader does; got {loader!r}")
-    if clip_norm is not None and not clip_norm > 0:
-        raise OptionError(f"fit: clip_norm must be positive, got {clip_norm}")
+    _checked("fit", model, loss_fn, optimizer, callbacks, loader, clip_norm=clip_norm)
+    if evaluate is not None and not callable(evaluate):
+        raise OptionError(
+            f"fit: evaluate is a function that gives a number, or numbers by name; got {_shown(evaluate)}"
+        )
     state = State(model, optimizer, History())
     history = state.history
     hooks = [c if isinstance(c, Callback) else _AfterEpoch(c) for c in callbacks]
@@ -153,7 +157,7 @@ def _epoch(
             raise OptionError(f"fit: a batch needs inputs and a target, (x, target), got {got}")
         *inputs, target = batch
         state.optimizer.zero_grad()
-        state.loss = loss_fn(state.model(*map(_tensor, inputs)), _tensor(target))
+        state.loss = _loss_of("fit", loss_fn, state.model(*map(_tensor, inputs)), _tensor(target))
         value = float(state.loss.item())
         if not math.isfinite(value):
             state.stop, state.history.diverged = (
@@ -168,7 +172,7 @@ def _epoch(
         for hook in hooks:
             hook.on_backward(state)
         if clip_norm is not None:
-            clip_grad_norm_(state.model.parameters(), clip_norm)
+            clip_grad_norm_([p for group in state.optimizer.param_groups for p in group["params"]], clip_norm)
         state.optimizer.step()
         state.step += 1
         total, samples = total + value * len(target), samples + len(target)
@@ -180,6 +184,60 @@ def _epoch(
     if not samples:
         raise OptionError("fit: the loader gave no batches")
     return total / samples
+
+
+def _checked(
+    name: str, model: Any, loss: Any, optimizer: Any, callbacks: Any, loader: Any, **bounds: Any
+) -> None:  # fmt: skip
+    """Raises OptionError for what cannot be trained, before anything is changed."""
+    if not isinstance(model, Module):
+        raise OptionError(f"{name}: the model is an nn.Module, got {_shown(model)}")
+    if not callable(loss) or isinstance(loss, type):
+        raise OptionError(
+            f"{name}: the loss is a function of (output, target), such as nn.MSELoss(); got {_shown(loss)}"
+        )
+    if not isinstance(optimizer, Optimizer):
+        raise OptionError(f"{name}: the optimizer is one of tinygrad_mlsp.optim, got {_shown(optimizer)}")
+    mine = {id(p) for p in model.parameters()}
+    if not any(id(p) in mine for group in optimizer.param_groups for p in group["params"]):
+        kind = type(optimizer).__name__
+        raise OptionError(
+            f"{name}: {kind} has no parameter of this {type(model).__name__}, only another model's, so nothing would "
+            f"be learned; make it with optim.{kind}(model.parameters())"
+        )
+    _check_loader(name, loader)
+    if not isinstance(callbacks, (list, tuple)):
+        raise OptionError(f"{name}: callbacks is a list, got {_shown(callbacks)}")
+    for hook in callbacks:
+        if isinstance(hook, type) or not (isinstance(hook, Callback) or callable(hook)):
+            raise OptionError(f"{name}: a callback is a train.Callback or a function of the state; got {_shown(hook)}")
+    for bound, value in bounds.items():
+        if value is not None and (
+            isinstance(value, (str, bool)) or not isinstance(value, Real) or not float(value) > 0
+        ):
+            raise OptionError(f"{name}: {bound} must be a positive number, got {value!r}")
+
+
+def _check_loader(name: str, loader: Any) -> None:
+    if not isinstance(loader, Iterable) or isinstance(loader, (str, dict, type)):
+        raise OptionError(
+            f"{name}: the loader gives batches (inputs, target), as data.Loader does; got {_shown(loader)}"
+        )
+
+
+def _loss_of(name: str, loss_fn: Callable[[Tensor, Tensor], Tensor], output: Any, target: Tensor) -> Tensor:
+    loss = loss_fn(output, target)
+    if not isinstance(loss, Tensor) or loss.size != 1:
+        got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise OptionError(f"{name}: the loss function must give a Tensor of one number, got {got}")
+    return loss
+
+
+def _shown(value: Any) -> str:
+    """What was given, in a few words."""
+    if isinstance(value, type):
+        return f"the class {value.__name__} itself; make one of it"
+    return repr(value)[:80] if isinstance(value, (int, float, str, NoneType)) else type(value).__name__
 
 
 class _AfterEpoch(Callback):
@@ -204,6 +262,12 @@ def _evaluated(model: Module, evaluate: Callable[[], Any]) -> Any:
 
 
 def _record(state: State, found: Any) -> None:
+    figures = found.values() if isinstance(found, dict) else [found]
+    for value in figures:
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            raise OptionError(f"fit: evaluate must give a number, or numbers by name; got {value!r}"[:300]) from None
     if isinstance(found, dict):
         for name, value in found.items():
             state.history.metrics.setdefault(name, []).append(float(value))
@@ -219,7 +283,9 @@ def accuracy(model: Module, x: Any, target: Any, batch_size: int = 1024) -> floa
     Shapes: x [n, …], target [n], the model's output [n, classes].
     Raises: ShapeError.
     """
-    x, target = _tensor(x), _tensor(target)
+    if not isinstance(model, Module):
+        raise OptionError(f"accuracy: the model is an nn.Module, got {_shown(model)}")
+    batch_size, x, target = _size("accuracy: batch_size", batch_size, 1), _tensor(x), _tensor(target)
     if target.shape != (len(x),):
         raise ShapeError(
             f"accuracy: the target is one class number a sample, shape [{len(x)}], got {list(target.shape)}"

@@ -9,6 +9,7 @@ import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class Uniform:
     grid: int | None = None
 
     def __post_init__(self) -> None:
-        finite = math.isfinite(self.low) and math.isfinite(self.high)
+        finite = all(isinstance(v, Real) and math.isfinite(v) for v in (self.low, self.high))
         if not (finite and self.low < self.high and (self.low > 0 or not self.log)):
             raise OptionError(f"{self}: low must be below high, both finite, and above 0 with log=True")
 
@@ -40,7 +41,7 @@ class Uniform:
 
     def points(self) -> list[Any]:
         """What a grid takes."""
-        if self.grid is None or self.grid < 2:
+        if not isinstance(self.grid, int) or self.grid < 2:
             raise OptionError(f"{self}: a grid needs grid=, a number of points of 2 or more")
         return [self.at(i / (self.grid - 1)) for i in range(self.grid)]
 
@@ -72,6 +73,8 @@ class Integers:
         """What a grid takes: all numbers, or `grid` of them."""
         if self.grid is None:
             return list(range(self.low, self.high + 1))
+        if not isinstance(self.grid, int) or self.grid < 1:
+            raise OptionError(f"{self}: grid= is a number of points of 1 or more")
         return sorted({self.at(i / max(1, self.grid - 1)) for i in range(self.grid)})
 
 
@@ -92,6 +95,8 @@ class Result(list[Trial]):
         """The best one."""
         if not self:
             raise OptionError("search: there is no trial yet")
+        if math.isnan(self[0].value):
+            raise OptionError(f"search: none of the {len(self)} trials gave a number, so none is best; all gave NaN")
         return self[0]
 
 
@@ -117,6 +122,10 @@ def search(
         raise OptionError(f"search: direction is 'min' or 'max', got {direction!r}")
     if method not in ("grid", "random", "bayes"):
         raise OptionError(f"search: method is 'grid', 'random' or 'bayes', got {method!r}")
+    if not callable(objective):
+        raise OptionError(f"search: the objective is a function of a dictionary of parameters, got {objective!r}")
+    if not isinstance(space, Mapping):
+        raise OptionError(f"search: the space is a dictionary, by name what to choose from; got {space!r}")
     if not space:
         raise OptionError("search: the space has no parameters")
     for name, choices in space.items():
@@ -129,6 +138,8 @@ def search(
         raise OptionError(f"search: n_trials must be a whole number of 0 or more, got {n_trials!r}")
     of = {"search": {"space": {k: repr(v) for k, v in space.items()}, "method": method, "seed": seed,
                      "direction": direction}}  # fmt: skip
+    if log is not None and not Path(log).absolute().parent.is_dir():
+        raise OptionError(f"search: the folder of the log is not there: {log}")
     path = None if log is None else Path(log)
     done = [] if path is None else _logged(path, of)
     trials: Result = Result()
@@ -143,13 +154,22 @@ def search(
                                 "it is the log of another search, or of another version of optuna")  # fmt: skip
             value = float(done[number]["value"])
         else:
-            value = float(objective(dict(params)))
+            value = _figure(objective(dict(params)), params)
             if path is not None:
                 _append(path, {"trial": number, "params": params, "value": value})
         trials.append(Trial(number, params, value))
         tries.send(value)  # type: ignore[attr-defined]
     sign = 1.0 if direction == "min" else -1.0
     return Result(sorted(trials, key=lambda t: (math.isnan(t.value), sign * t.value, t.number)))
+
+
+def _figure(found: Any, params: dict[str, Any]) -> float:
+    try:
+        return float(found)
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"search: the objective must give a number, or NaN for a failure; for {params} it gave {found!r}"[:300]
+        ) from None
 
 
 # Each gives parameters, and is then sent what they gave, for which it gives nothing back

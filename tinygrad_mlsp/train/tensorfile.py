@@ -15,11 +15,12 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
-from ..errors import CheckpointError, DTypeError, OptionError
+from ..errors import CheckpointError, DTypeError, MissingCheckpoint, OptionError
 
 FORMAT = "tinygrad_mlsp"
 VERSION = 1
@@ -36,8 +37,13 @@ _UNSIGNED = "0" * 64  # what stands where the SHA-256 goes while it is computed
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Writes beside the file, waits for the disk, and renames: a reader sees the old file or the new one.
 
-    Raises: DTypeError for a dtype that the format lacks; OSError.
+    Raises: DTypeError for a dtype that the format lacks; CheckpointError for a path where no file can be; OSError.
     """
+    path = as_path("save", path)
+    if path.is_dir():
+        raise CheckpointError(f"cannot write {path}: it is a folder; name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise MissingCheckpoint(f"cannot write {path}: its folder is not there; make that first")
     table: dict[str, Any] = {}
     # the largest items first, so that each array starts at a multiple of its item's size
     whole = {name: np.asarray(a) for name, a in arrays.items()}
@@ -65,7 +71,6 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any], metada
     # the last of the metadata's own values: what comes before is text of ours, what comes after are arrays' names
     place = text.index(f'"sha256": "{_UNSIGNED}"'.encode()) + len('"sha256": "')
     text = text[:place] + digest.hexdigest().encode() + text[place + 64 :]
-    path = Path(path)
     part = path.with_name(f".{path.name}.part")
     try:
         with open(part, "wb") as file:
@@ -89,8 +94,9 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any], metada
 def read_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
     """The arrays and the metadata of a file. BF16, which NumPy lacks, is read as float32, exactly.
 
-    Raises: CheckpointError, with the file and the reason; FileNotFoundError.
+    Raises: CheckpointError, with the file and the reason; it is a FileNotFoundError too where there is none.
     """
+    path = as_path("load", path)
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for, for ever
             raise _refused(path, "it is not a file")
@@ -110,13 +116,20 @@ def read_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray[Any,
             if len(text) < length or file.readinto(data) < len(data) or file.read(1):
                 raise _refused(path, "it changed while it was read")
     except FileNotFoundError:
-        raise
+        raise MissingCheckpoint(f"cannot read {path}: there is no such file") from None
     except OSError as problem:
         raise _refused(path, str(problem)) from problem
     table, metadata = _parsed(path, text)
     if "sha256" in metadata or metadata.get("format") == FORMAT:
         _check_sum(path, head, text, data, metadata.get("sha256", ""))
     return _cut(path, table, data), metadata
+
+
+def as_path(who: str, path: Any) -> Path:
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        kind = repr(path) if isinstance(path, (str, int, float, NoneType)) else type(path).__name__
+        raise OptionError(f"{who}: the path of a file is needed, got {kind}")
+    return Path(path)
 
 
 def _refused(path: Any, reason: str) -> CheckpointError:

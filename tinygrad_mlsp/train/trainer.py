@@ -7,28 +7,30 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from inspect import Parameter, signature
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..amp import GradScaler, autocast
 from ..backend import space_of
 from ..errors import CheckpointError, DivergenceError, Error, OptionError
 from ..nn import Module
 from ..nn.module import _size
-from ..nn.utils import clip_grad_norm_
+from ..nn.utils import clip_grad_norm_, clip_grad_value_
 from ..optim import BFGS, LBFGS, HessianFree, Newton, NonlinearCG, Optimizer
 from ..random import default_generator
-from ..tensor import Tensor, no_grad, wrap
+from ..tensor import Tensor, no_grad
 from .callbacks import Checkpoints
 from .checkpoint import load_state, model_state, save_state, set_model_state
-from .loop import Callback, History, State, _AfterEpoch, _until_interrupted
+from .loop import Callback, History, State, _AfterEpoch, _check_loader, _checked, _loss_of, _shown, _until_interrupted
 from .metrics import Metric
+from .tensorfile import as_path
 
+_SMALLEST_SCALE = 2.0**-16  # of the loss: gradients that overflow even so are infinite, or NaN
 _PLACE = ("epoch", "step", "_total", "_samples", "_taken")
 
 
@@ -46,6 +48,8 @@ class Trainer(State):
     - `accumulate`: batches that make one update together: its gradient is that of the mean over all their samples.
     - `clip_norm`, `clip_value`: bounds for the gradients' joint norm, and for each entry.
     - `device`: where the model goes, and every batch.
+    - `precision`: "mixed" computes in float16 what `amp.autocast` says, with the loss scaled by `scaler`, an
+      `amp.GradScaler`. A step whose gradients overflowed changes nothing but the scale (and calls no on_backward).
     - `keep`: other objects by name, with state_dict and load_state_dict, that checkpoints shall keep.
 
     Ctrl-C ends the training after the update that is at work; a second one at once. A loss or gradient that is not
@@ -65,34 +69,53 @@ class Trainer(State):
         metrics: Sequence[Metric] = (), callbacks: Sequence[Callback | Callable[[State], Any]] = (),
         schedule: Any = (), schedule_every: str = "epoch", monitor: str | None = None, accumulate: int = 1,
         clip_norm: float | None = None, clip_value: float | None = None, device: str | None = None,
-        progress: bool = True, keep: Mapping[str, Any] | None = None,
+        progress: bool = True, keep: Mapping[str, Any] | None = None, precision: str = "full",
     ) -> None:  # fmt: skip
+        _checked("Trainer", model, loss, optimizer, callbacks, train_loader, clip_norm=clip_norm, clip_value=clip_value)
+        if val_loader is not None:
+            _check_loader("Trainer", val_loader)
         super().__init__(model if device is None else model.to(device), optimizer, History())
-        for loader in (train_loader, () if val_loader is None else val_loader):
-            if not isinstance(loader, Iterable):
-                raise OptionError(
-                    f"Trainer: a loader gives batches (inputs, target), as data.Loader does; got {loader!r}"
-                )
-        for name, bound in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if bound is not None and not bound > 0:
-                raise OptionError(f"Trainer: {name} must be positive, got {bound}")
         if schedule_every not in ("epoch", "step"):
             raise OptionError(f"Trainer: schedule_every is 'epoch' or 'step', got {schedule_every!r}")
         if monitor is not None and schedule_every == "step":
             raise OptionError("Trainer: monitor is a figure of a whole epoch; it goes with schedule_every='epoch'")
         self.loss_fn, self.train_loader, self.val_loader = loss, train_loader, val_loader
+        keep = {} if keep is None else keep
+        if not isinstance(keep, Mapping) or not isinstance(metrics, (list, tuple)):
+            raise OptionError(
+                f"Trainer: keep has objects by name and metrics is a list, got {type(keep).__name__} and "
+                f"{type(metrics).__name__}"
+            )
+        schedules = list(schedule) if isinstance(schedule, (list, tuple)) else [schedule]
+        for what, things, needed in (
+            ("a schedule", schedules, ("step",)), ("a metric", metrics, ("reset", "update", "value")),
+            ("what is kept", keep.values(), ("state_dict", "load_state_dict")),
+        ):  # fmt: skip
+            for thing in things:
+                if isinstance(thing, type) or not all(callable(getattr(thing, name, None)) for name in needed):
+                    raise OptionError(f"Trainer: {what} is an object with {', '.join(needed)}; got {_shown(thing)}")
+        if precision not in ("full", "mixed"):
+            raise OptionError(f"Trainer: precision is 'full' or 'mixed', got {precision!r}")
         self.metrics = [copy.deepcopy(metric) for metric in metrics]
         self.val_metrics = [copy.deepcopy(metric) for metric in metrics]
-        self.schedules = list(schedule) if isinstance(schedule, (list, tuple)) else [schedule]
+        self.schedules = schedules
         self.schedule_every, self.monitor = schedule_every, monitor
         self.accumulate = _size("Trainer: accumulate", accumulate, 1)
         self.clip_norm, self.clip_value, self.device = clip_norm, clip_value, device
         closure = signature(optimizer.step).parameters.get("closure")
-        needed = closure is not None and closure.default is Parameter.empty
-        self._asks = needed or isinstance(optimizer, (BFGS, LBFGS, NonlinearCG))  # for loss and gradients anew
+        asks = closure is not None and closure.default is Parameter.empty
+        self._asks = asks or isinstance(optimizer, (BFGS, LBFGS, NonlinearCG))  # for loss and gradients anew
         if isinstance(optimizer, HessianFree) and accumulate != 1:
             raise OptionError("Trainer: HessianFree takes one batch at a time; make it larger, with accumulate=1")
-        self.progress, self.keep = progress, dict(keep or {})
+        if precision == "mixed" and (self._asks or isinstance(optimizer, (HessianFree, Newton))):
+            raise OptionError(
+                f"Trainer: precision='mixed' goes with optimizers that want the gradient alone, not with "
+                f"{type(optimizer).__name__}, whose steps rest on more digits than float16 has"
+            )
+        self.mixed = precision == "mixed"
+        self._kind = next((p.device.partition(":")[0] for p in model.parameters()), "cpu")
+        self.scaler = GradScaler(self._kind, enabled=self.mixed)
+        self.progress, self.keep = progress, dict(keep)
         hooks = [c if isinstance(c, Callback) else _AfterEpoch(c) for c in callbacks]
         self.callbacks = sorted(hooks, key=lambda hook: isinstance(hook, Checkpoints))  # which see what the others did
         self.whole = True  # no batch is half done: a checkpoint may be made
@@ -200,32 +223,46 @@ class Trainer(State):
         elif self._asks:
             optimizer.step(lambda: Tensor(self._gradients(batches, sizes, again=True), dtype=np.float64))
         else:
-            optimizer.step()
+            self.scaler.step(optimizer)
+            self.scaler.update()
 
     def _gradients(self, batches: list[Any], sizes: list[int], again: bool = False) -> float:
         """The mean loss over batches, whose gradient is left at the parameters, clipped."""
         self.optimizer.zero_grad()
         value = 0.0
         for (inputs, target), size in zip(batches, sizes, strict=True):
-            output = self.model(*inputs)
-            self.loss = self.loss_fn(output, target)
+            with self._precision():
+                output = self.model(*inputs)
+                self.loss = _loss_of("Trainer", self.loss_fn, output, target)
             share = size / sum(sizes)
             found = float(self.loss.item())
             value += found * share
             if not math.isfinite(found):
                 raise DivergenceError(self._explained(f"the loss is {found}", inputs, target))
-            (self.loss if len(batches) == 1 else self.loss * share).backward()
+            with np.errstate(over="ignore", invalid="ignore") if self.mixed else nullcontext():
+                self.scaler.scale(self.loss if len(batches) == 1 else self.loss * share).backward()
             for metric in () if again else self.metrics:
                 metric.update(output, target)
+        if self.mixed:
+            self.scaler.unscale_(self.optimizer)
+            if self.scaler.overflowed(self.optimizer) and self.scaler.get_scale() > _SMALLEST_SCALE:
+                return value
         if not self._finite_gradients():
             raise DivergenceError(self._explained("the loss is finite, its gradient is not", *batches[-1]))
         if not again:
             self._tell("on_backward")
         if self.clip_value is not None:
-            self._clip_values(self.clip_value)
+            clip_grad_value_(self._learned(), self.clip_value)
         if self.clip_norm is not None:
-            clip_grad_norm_(self.model.parameters(), self.clip_norm)
+            clip_grad_norm_(self._learned(), self.clip_norm)
         return value
+
+    def _precision(self) -> AbstractContextManager[None]:
+        return autocast(self._kind) if self.mixed else nullcontext()
+
+    def _learned(self) -> list[Tensor]:
+        """What the optimizer has: nobody else's gradients are forgotten between updates."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def _batch(self, batch: Any) -> tuple[list[Tensor], Tensor]:
         if not isinstance(batch, (tuple, list)) or len(batch) < 2:
@@ -234,12 +271,6 @@ class Trainer(State):
         tensors = [values if isinstance(values, Tensor) else Tensor(values) for values in batch]
         *inputs, target = tensors if self.device is None else [t.to(self.device) for t in tensors]
         return inputs, target
-
-    def _clip_values(self, bound: float) -> None:
-        for parameter in self.model.parameters():
-            if parameter.grad is not None:
-                g = parameter.grad._array
-                parameter.grad = wrap(space_of(g).clip(g, -bound, bound), None)
 
     def _finish(self) -> None:
         """The epoch has no more batches: measures, schedules, callbacks."""
@@ -267,16 +298,17 @@ class Trainer(State):
 
         The loss is the mean over the samples, which takes for granted that the loss function gives a batch's mean.
         """
+        _check_loader("Trainer.evaluate", loader)
         was_training, total, samples = self.model.training, 0.0, 0
         for metric in self.val_metrics:
             metric.reset()
         self.model.eval()
         try:
-            with no_grad():
+            with no_grad(), self._precision():
                 for batch in loader:
                     inputs, target = self._batch(batch)
                     output = self.model(*inputs)
-                    total += float(self.loss_fn(output, target).item()) * len(target)
+                    total += float(_loss_of("Trainer", self.loss_fn, output, target).item()) * len(target)
                     samples += len(target)
                     for metric in self.val_metrics:
                         metric.update(output, target)
@@ -290,7 +322,7 @@ class Trainer(State):
 
     def _finite_gradients(self) -> bool:
         """Whether all gradients are finite: their sum is, or, as that may overflow, all entries are."""
-        gradients = [g._array for p in self.model.parameters() if (g := p.grad) is not None]
+        gradients = [g._array for p in self._learned() if (g := p.grad) is not None]
         if not gradients:
             return True
         xp = space_of(gradients[0])
@@ -337,6 +369,7 @@ class Trainer(State):
             "kind": "trainer",
             "model": model_state(self.model),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "schedules": [_saved(schedule) for schedule in self.schedules],
             "loader": _saved(self.train_loader),
             "val_loader": _saved(self.val_loader),
@@ -375,10 +408,14 @@ class Trainer(State):
         ):  # fmt: skip
             if mine != theirs:
                 raise OptionError(f"it has other {what}, {theirs} and not {mine}")
+        scaler = state.get("scaler", {})  # checkpoints of before have none
+        if bool(scaler) is not self.mixed:
+            raise OptionError(f"it was trained with precision={'mixed' if scaler else 'full'!r}; make this Trainer so")
         if lost := [name for name in state["callbacks"] if name not in hooks]:
             raise OptionError(f"it has the callbacks {', '.join(lost)}, which are missing here")
         set_model_state(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(scaler)
         for thing, saved in [
             *zip(self.schedules, state["schedules"], strict=True), *zip(self.metrics, state["metrics"], strict=True),
             (self.train_loader, state["loader"]), (self.val_loader, state["val_loader"]),
@@ -413,9 +450,9 @@ class Trainer(State):
         """Takes up a checkpoint, or the newest one in a folder that can be read; False if the folder has none.
 
         A damaged file in a folder is warned of and passed over.
-        Raises: CheckpointError, with the file and the reason; FileNotFoundError for a file that is not there.
+        Raises: CheckpointError, with the file and the reason; it is a FileNotFoundError too where there is no file.
         """
-        path = Path(path)
+        path = as_path("Trainer.resume", path)
         folder = path.is_dir() or (not path.exists() and not path.suffix)
         files = Checkpoints.files(path)[::-1] if folder else [path]
         for file in files:

@@ -299,7 +299,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     """A border around the last axes; `pad` is (before, after) of the last axis, then of the one before it, …
 
     mode: 'constant', of `value`; 'reflect' mirrors about the edge entry, 'replicate' repeats it, 'circular' goes on at
-    the other end. Negative numbers of a constant border cut off.
+    the other end. Negative numbers cut off.
     """
     try:
         given = tuple(map(operator.index, pad))
@@ -308,12 +308,14 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if len(given) % 2 or len(given) > 2 * input.ndim:
         raise OptionError(f"pad: wants a pair (before, after) for each of the last axes, got {pad!r}")
     widths = {input.ndim - 1 - i: (given[2 * i], given[2 * i + 1]) for i in range(len(given) // 2)}
+    if any(w < 0 for pair in widths.values() for w in pair):
+        ends = {a: (max(-before, 0), input.shape[a] - max(-after, 0)) for a, (before, after) in widths.items()}
+        if any(start > end for start, end in ends.values()):
+            raise ShapeError(f"pad: {pad!r} cuts off more than there is of shape {list(input.shape)}")
+        input = input[tuple([slice(*ends.get(a, (None, None))) for a in range(input.ndim)])]
+        widths = {a: (max(before, 0), max(after, 0)) for a, (before, after) in widths.items()}
     if mode == "constant":
-        if any(w < 0 for pair in widths.values() for w in pair):
-            ends = {a: (max(-before, 0), input.shape[a] - max(-after, 0)) for a, (before, after) in widths.items()}
-            input = input[tuple([slice(*ends.get(a, (None, None))) for a in range(input.ndim)])]
-        full = tuple([tuple([max(w, 0) for w in widths.get(a, (0, 0))]) for a in range(input.ndim)])
-        return _pad(input, full, value or 0)
+        return _pad(input, tuple([widths.get(a, (0, 0)) for a in range(input.ndim)]), value or 0)
     if mode not in ("reflect", "replicate", "circular"):
         raise OptionError(f"pad: mode is 'constant', 'reflect', 'replicate' or 'circular', not {mode!r}")
     for axis, (before, after) in widths.items():

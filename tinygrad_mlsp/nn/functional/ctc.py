@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import OptionError, ShapeError
 from ...tensor import Tensor, record_of
+from .checks import tensor
 from .loss import _reduce
 
 _pad, _stack, _unstack, _logsumexp = (record_of(name) for name in ("pad", "stack", "unstack", "logsumexp"))
@@ -19,7 +20,7 @@ _NEVER = -1e30  # the logarithm of a probability that is none: finite, so that a
 
 
 def ctc_loss(
-    log_probs: Tensor, targets: Any, input_lengths: Any, target_lengths: Any, blank: int = 0, *,
+    log_probs: Tensor, targets: Any, input_lengths: Any, target_lengths: Any, blank: int = 0,
     reduction: str = "mean", zero_infinity: bool = False,
 ) -> Tensor:  # fmt: skip
     """L = −ln Σ_π Πₜ p_t(π_t), in nats, over all alignments π that read as the target
@@ -37,6 +38,7 @@ def ctc_loss(
     Raises: OptionError for a length or label that is not there.
     Source: Graves et al., "Connectionist temporal classification", 2006.
     """
+    tensor("ctc_loss", "log_probs", log_probs)
     alone = log_probs.ndim == 2
     logp = _expand_dims(log_probs, axis=1) if alone else log_probs
     if logp.ndim != 3:
@@ -86,7 +88,7 @@ def ctc_loss(
         losses = _where(there(times == 0, bool), there(np.where(sizes == 0, 0.0, cost)), losses)
     if reduction == "mean":
         return _mean(losses / there(np.maximum(sizes, 1)))
-    return _reduce(losses[0] if alone and reduction == "none" else losses, reduction)
+    return _reduce(losses[0] if alone and reduction == "none" else losses, reduction, "ctc_loss")
 
 
 def _lengths(name: str, lengths: Any, batch: int) -> Any:

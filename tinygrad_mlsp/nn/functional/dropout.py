@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import DTypeError, OptionError, ShapeError
 from ...random import Generator, default_generator
 from ...tensor import Tensor, record_of, wrap
+from .checks import in_place, number, tensor
 
 _multiply, _where, _linear = record_of("multiply"), record_of("where"), record_of("linear")
 _einsum, _abs, _sqrt, _sign = record_of("einsum"), record_of("abs"), record_of("sqrt"), record_of("sign")
@@ -27,6 +28,7 @@ def dropout(
     input: Tensor,
     p: float = 0.5,
     training: bool = True,
+    inplace: bool = False,
     *,
     mask: Tensor | None = None,
     generator: Generator | None = None,
@@ -36,15 +38,20 @@ def dropout(
 
     With inverted=False, the lectures' form: y = x m in training, and otherwise x (1 − p), the mask's expectation in
     its place. Both forms have the mean in training that they have otherwise.
-    `mask` (True where an entry is kept) takes the place of a drawn one: the same mask, the same result.
+    `mask` (True where an entry is kept) takes the place of a drawn one: the same mask, the same result. With `inplace`
+    y is written into the input too, which is returned.
     Source: Hinton et al., "Improving neural networks by preventing co-adaptation of feature detectors", 2012;
     Srivastava et al., "Dropout", 2014.
     """
     _check_probability(p)
+    if inplace:
+        y = dropout(input, p, training, mask=mask, generator=generator, inverted=inverted)
+        return input if y is input else in_place("dropout", input, y)
     if not training:
         return input if inverted or p == 0 else input * (1 - p)
     if p == 0 and mask is None:
         return input
+    tensor("dropout", "input", input)
     if mask is None:
         mask = dropout_mask(input.shape, p, generator, input.device)
     kept = _kept("dropout", mask, input)
@@ -71,6 +78,7 @@ def _check_probability(p: float, name: str = "dropout: p") -> None:
 
 def _channels(name: str, input: Tensor, axes: int, p: float, generator: Generator | None) -> Tensor:
     """A mask for whole channels, each of `axes` axes."""
+    tensor(name, "input", input)
     if input.ndim not in (axes + 1, axes + 2):
         raise ShapeError(
             f"{name}: wants [batch, channels{', …' * axes}] or [channels{', …' * axes}], got {list(input.shape)}"
@@ -79,45 +87,47 @@ def _channels(name: str, input: Tensor, axes: int, p: float, generator: Generato
 
 
 def dropout1d(
-    input: Tensor, p: float = 0.5, training: bool = True, *, mask: Tensor | None = None,
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, mask: Tensor | None = None,
     generator: Generator | None = None,
 ) -> Tensor:  # fmt: skip
     """y = x m/(1 − p) with one mask entry a channel [batch, channels, length]: neighbours, which are alike, go together
 
     Source: Tompson et al., "Efficient object localization using convolutional networks", 2015.
     """
-    return _spatial("dropout1d", input, 1, p, training, mask, generator)
+    return _spatial("dropout1d", input, 1, p, training, inplace, mask, generator)
 
 
 def dropout2d(
-    input: Tensor, p: float = 0.5, training: bool = True, *, mask: Tensor | None = None,
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, mask: Tensor | None = None,
     generator: Generator | None = None,
 ) -> Tensor:  # fmt: skip
     """`dropout1d` for channels that are pictures [batch, channels, height, width]."""
-    return _spatial("dropout2d", input, 2, p, training, mask, generator)
+    return _spatial("dropout2d", input, 2, p, training, inplace, mask, generator)
 
 
 def dropout3d(
-    input: Tensor, p: float = 0.5, training: bool = True, *, mask: Tensor | None = None,
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, mask: Tensor | None = None,
     generator: Generator | None = None,
 ) -> Tensor:  # fmt: skip
     """`dropout1d` for channels that are volumes [batch, channels, depth, height, width]."""
-    return _spatial("dropout3d", input, 3, p, training, mask, generator)
+    return _spatial("dropout3d", input, 3, p, training, inplace, mask, generator)
 
 
 def _spatial(
-    name: str, input: Tensor, axes: int, p: float, training: bool, mask: Tensor | None, generator: Generator | None
-) -> Tensor:
+    name: str, input: Tensor, axes: int, p: float, training: bool, inplace: bool, mask: Tensor | None,
+    generator: Generator | None,
+) -> Tensor:  # fmt: skip
     if training and mask is None and p > 0:
         _check_probability(p, f"{name}: p")
         mask = _channels(name, input, axes, p, generator)
-    return dropout(input, p, training, mask=mask)
+    return dropout(input, p, training, inplace, mask=mask)
 
 
 def alpha_dropout(
     input: Tensor,
     p: float = 0.5,
     training: bool = False,
+    inplace: bool = False,
     *,
     mask: Tensor | None = None,
     generator: Generator | None = None,
@@ -127,10 +137,14 @@ def alpha_dropout(
     Source: Klambauer et al., "Self-normalizing neural networks", 2017.
     """
     _check_probability(p, "alpha_dropout: p")
+    if inplace:
+        y = alpha_dropout(input, p, training, mask=mask, generator=generator)
+        return input if y is input else in_place("alpha_dropout", input, y)
     if not training or (p == 0 and mask is None):
         return input
     if p == 1:
         return input * 0.0
+    tensor("alpha_dropout", "input", input)
     if mask is None:
         mask = dropout_mask(input.shape, p, generator, input.device)
     kept = _kept("alpha_dropout", mask, input)
@@ -154,6 +168,8 @@ def zoneout(
     Source: Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden activations", 2017.
     """
     _check_probability(p, "zoneout: p")
+    tensor("zoneout", "new state", input)
+    tensor("zoneout", "old state", hidden)
     if input.shape != hidden.shape:
         raise ShapeError(f"zoneout: the new state is {list(input.shape)}, the old one {list(hidden.shape)}")
     if not training:
@@ -275,6 +291,7 @@ def gaussian_noise(
     generator: Generator | None = None,
 ) -> Tensor:
     """y = x + s n with a standard normal n; x if not training. `noise` takes the place of a drawn n."""
+    number("gaussian_noise: std", std, 0)
     if not training or (std == 0 and noise is None):
         return input
     return input + _normal(input, noise, generator) * std
@@ -303,6 +320,7 @@ def gaussian_dropout(
 def _normal(input: Tensor, noise: Tensor | None, generator: Generator | None) -> Tensor:
     if noise is not None:
         return noise
+    tensor("gaussian noise", "input", input)
     drawn = (generator or default_generator()).normal(input.shape, dtype=input.dtype, device=input.device)
     return wrap(drawn, None)
 

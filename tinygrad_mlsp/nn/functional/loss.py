@@ -1,14 +1,21 @@
-"""Losses. Each entry's loss, then `reduction`: "mean", "sum", or "none", which leaves them."""
+"""Losses. Each entry's loss, then `reduction`: "mean", "sum", or "none", which leaves them.
+
+`size_average` and `reduce` are PyTorch's older arguments for the same, which are taken with a warning.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import numpy as np
+
 from ...backend import space_of
 from ...errors import DTypeError, IndexingError, OptionError, ShapeError
 from ...namespace import asarray, moveaxis
+from ...record import named
 from ...tensor import Tensor, record_of, wrap
+from .checks import number, reduction_of, tensor
 
 _log_softmax, _softplus, _cross_entropy = record_of("log_softmax"), record_of("softplus"), record_of("cross_entropy")
 _binary_cross_entropy, _where = record_of("binary_cross_entropy_with_logits"), record_of("where")
@@ -19,14 +26,13 @@ _xlogy, _maximum, _relu, _norm = (record_of(name) for name in ("xlogy", "maximum
 _plain_binary_cross_entropy = record_of("binary_cross_entropy")
 
 
-def _reduce(losses: Tensor, reduction: str) -> Tensor:
+def _reduce(losses: Tensor, reduction: str, name: str = "loss") -> Tensor:
     if reduction == "mean":
         return _mean(losses)
     if reduction == "sum":
         return _sum(losses)
-    if reduction == "none":
-        return losses
-    raise OptionError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
+    reduction_of(name, reduction)
+    return losses
 
 
 def _given(name: str, argument: str, value: Any, input: Tensor) -> Tensor:
@@ -43,12 +49,14 @@ def _factor(name: str, argument: str, value: Any, input: Tensor) -> Tensor | Non
     """A weight as a Tensor of floats."""
     if value is None:
         return None
+    tensor(name, "input", input)
     value = _given(name, argument, value, input)
     return value if value.dtype.kind == "f" else value.astype(input.dtype)
 
 
 def _beside(name: str, input: Tensor, target: Any) -> Tensor:
     """The target as a Tensor of the input's shape and dtype."""
+    tensor(name, "input", input)
     target = _given(name, "target", target, input)
     if target.shape != input.shape:
         raise ShapeError(
@@ -58,25 +66,49 @@ def _beside(name: str, input: Tensor, target: Any) -> Tensor:
     return target if target.dtype == input.dtype else target.astype(input.dtype)
 
 
-def mse_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
-    """L = mean (x − t)²"""
+def mse_loss(
+    input: Tensor, target: Any, size_average: bool | None = None, reduce: bool | None = None,
+    reduction: str = "mean", weight: Any = None,
+) -> Tensor:  # fmt: skip
+    """L = mean (x − t)²; with a `weight` of x's shape Σ w (x − t)² / Σ w"""
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("mse_loss", reduction, size_average, reduce)
     difference = input - _beside("mse_loss", input, target)
-    return _reduce(difference * difference, reduction)
+    return _times("mse_loss", difference * difference, weight, reduction)
 
 
-def l1_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
-    """L = mean |x − t|, with the slope 0 at x = t"""
-    return _reduce(_abs(input - _beside("l1_loss", input, target)), reduction)
+def l1_loss(
+    input: Tensor, target: Any, size_average: bool | None = None, reduce: bool | None = None,
+    reduction: str = "mean", weight: Any = None,
+) -> Tensor:  # fmt: skip
+    """L = mean |x − t|, with the slope 0 at x = t; with a `weight` of x's shape Σ w |x − t| / Σ w"""
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("l1_loss", reduction, size_average, reduce)
+    return _times("l1_loss", _abs(input - _beside("l1_loss", input, target)), weight, reduction)
 
 
-def huber_loss(input: Tensor, target: Any, *, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+def _times(name: str, losses: Tensor, weight: Any, reduction: str, by_weight: bool = True) -> Tensor:
+    """The losses times a weight each, reduced; the mean is the weights' own, or one of all entries."""
+    if weight is None:
+        return _reduce(losses, reduction, name)
+    weight = _factor(name, "weight", weight, losses)
+    if weight.shape != losses.shape:
+        raise ShapeError(f"{name}: weight has shape {list(weight.shape)}, the input {list(losses.shape)}")
+    if reduction == "mean" and by_weight:
+        return _sum(losses * weight) / _sum(weight)
+    return _reduce(losses * weight, reduction, name)
+
+
+def huber_loss(input: Tensor, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Tensor:
     """L = mean c (d − c/2) with d = x − t and c = d cut to ±δ: ½ d² near 0, δ (|d| − δ/2) beyond; its slope is c
 
+    A `weight` of x's shape is a factor each; a mean is over the entries, as in PyTorch, not over the weights.
     Source: Huber, "Robust estimation of a location parameter", 1964.
     """
-    if not delta > 0:
+    if not number("huber_loss: delta", delta, 0) > 0:
         raise OptionError(f"huber_loss: delta must be positive, got {delta!r}")
-    return _reduce(_huber(input - _beside("huber_loss", input, target), delta), reduction)
+    losses = _huber(input - _beside("huber_loss", input, target), delta)
+    return _times("huber_loss", losses, weight, reduction, by_weight=False)
 
 
 def _huber(difference: Tensor, delta: float) -> Tensor:
@@ -84,38 +116,59 @@ def _huber(difference: Tensor, delta: float) -> Tensor:
     return cut * (difference - cut * 0.5)
 
 
-def smooth_l1_loss(input: Tensor, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+def smooth_l1_loss(
+    input: Tensor, target: Any, size_average: bool | None = None, reduce: bool | None = None,
+    reduction: str = "mean", beta: float = 1.0,
+) -> Tensor:  # fmt: skip
     """L = mean ½ d²/β where |d| < β, else |d| − β/2, with d = x − t; |d| for β = 0
 
     Source: Girshick, "Fast R-CNN", 2015.
     """
-    if not beta >= 0:
-        raise OptionError(f"smooth_l1_loss: beta must not be negative, got {beta!r}")
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("smooth_l1_loss", reduction, size_average, reduce)
+    number("smooth_l1_loss: beta", beta, 0)
     difference = input - _beside("smooth_l1_loss", input, target)
     losses = _abs(difference) if beta == 0 else _huber(difference, beta)
     return _reduce(losses if beta in (0, 1) else losses / beta, reduction)
 
 
-def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
+def binary_cross_entropy(
+    input: Tensor, target: Any, weight: Any = None, size_average: bool | None = None, reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:  # fmt: skip
     """L = mean −t ln x − (1 − t) ln(1 − x), in nats, for probabilities x; no logarithm is below −100
 
     From the sigmoid's argument rather use `binary_cross_entropy_with_logits`, which loses nothing.
+    Raises: OptionError for an x that is no probability (on a GPU, which is not waited for, NaN).
     """
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("binary_cross_entropy", reduction, size_average, reduce)
     target = _beside("binary_cross_entropy", input, target)
     weight = _factor("binary_cross_entropy", "weight", weight, input)
-    losses = _plain_binary_cross_entropy(input, target)
-    return _reduce(losses if weight is None else losses * weight, reduction)
+    with np.errstate(invalid="ignore"):  # told of below
+        losses = _plain_binary_cross_entropy(input, target)
+    loss = _reduce(losses if weight is None else losses * weight, reduction)
+    y = loss._array  # what is no probability gives NaN, so that only NaN need be looked into
+    if type(y) is np.ndarray and (y != y if y.ndim == 0 else (y != y).any()) and _improbable(input._array):
+        low, high = float(input._array.min()), float(input._array.max())
+        raise OptionError(
+            f"binary_cross_entropy: the input must be probabilities from 0 to 1, it goes from {low:g} to {high:g}; for "
+            "logits use binary_cross_entropy_with_logits"
+        )
+    return loss
+
+
+def _improbable(x: Any) -> bool:
+    return bool(((x < 0) | (x > 1)).any())
 
 
 def binary_cross_entropy_with_logits(
-    input: Tensor,
-    target: Any,
-    weight: Any = None,
-    *,
-    reduction: str = "mean",
-    pos_weight: Any = None,
-) -> Tensor:
+    input: Tensor, target: Any, weight: Any = None, size_average: bool | None = None, reduce: bool | None = None,
+    reduction: str = "mean", pos_weight: Any = None,
+) -> Tensor:  # fmt: skip
     """L = mean −t ln σ(x) − (1 − t) ln(1 − σ(x)), in nats; the first term times `pos_weight`, all times `weight`"""
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("binary_cross_entropy_with_logits", reduction, size_average, reduce)
     name = "binary_cross_entropy_with_logits"
     target = _beside(name, input, target)
     weight, pos_weight = _factor(name, "weight", weight, input), _factor(name, "pos_weight", pos_weight, input)
@@ -127,14 +180,9 @@ def binary_cross_entropy_with_logits(
 
 
 def cross_entropy(
-    input: Tensor,
-    target: Any,
-    weight: Any = None,
-    *,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Tensor:
+    input: Tensor, target: Any, weight: Any = None, size_average: bool | None = None, ignore_index: int = -100,
+    reduce: bool | None = None, reduction: str = "mean", label_smoothing: float = 0.0,
+) -> Tensor:  # fmt: skip
     """L = mean −ln softmax(x)[target], in nats
 
     The target is a class number a sample, or, as floats of x's shape, a probability a class. `weight` is a factor a
@@ -144,8 +192,10 @@ def cross_entropy(
     Shapes: x [batch, classes, …] or [classes], target [batch, …] or x's.
     Raises: ShapeError, DTypeError, and IndexingError for a class that is not there.
     """
-    if not 0 <= label_smoothing <= 1:
-        raise OptionError(f"cross_entropy: label_smoothing must be from 0 to 1, got {label_smoothing!r}")
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("cross_entropy", reduction, size_average, reduce)
+    if label_smoothing:
+        number("cross_entropy: label_smoothing", label_smoothing, 0, 1)
     weight = _factor("cross_entropy", "weight", weight, input)
     target, logits = _classes("cross_entropy", input, target, weight)
     if target.dtype.kind == "f":
@@ -168,12 +218,15 @@ def cross_entropy(
 
 
 def nll_loss(
-    input: Tensor, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
-) -> Tensor:
+    input: Tensor, target: Any, weight: Any = None, size_average: bool | None = None, ignore_index: int = -100,
+    reduce: bool | None = None, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
     """L = mean −x[target]: cross-entropy for x that are logarithms of probabilities already
 
     Shapes: x [batch, classes, …] or [classes], target [batch, …].
     """
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("nll_loss", reduction, size_average, reduce)
     weight = _factor("nll_loss", "weight", weight, input)
     target, logp = _classes("nll_loss", input, target, weight)
     if target.dtype.kind == "f":
@@ -184,6 +237,7 @@ def nll_loss(
 
 def _classes(name: str, input: Tensor, target: Any, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     """The target as a Tensor, and the input with its classes last, as the target if that is of floats."""
+    tensor(name, "input", input)
     target = _given(name, "target", target, input)
     kind, shape = target.dtype.kind, input.shape
     if not shape:
@@ -259,28 +313,38 @@ def _weighted(
 # Divergences and likelihoods
 
 
-def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
+def kl_div(
+    input: Tensor, target: Any, size_average: bool | None = None, reduce: bool | None = None,
+    reduction: str = "mean", log_target: bool = False,
+) -> Tensor:  # fmt: skip
     """L = mean t (ln t − x), in nats, for logarithms of probabilities x; with `log_target` the target is ln t too
 
     "batchmean" divides the sum by the batch alone, and so is the divergence a sample; "mean" divides by all entries.
     """
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("kl_div", reduction, size_average, reduce)
     target = _beside("kl_div", input, target)
     losses = _exp(target) * (target - input) if log_target else _xlogy(target, target) - target * input
     if reduction == "batchmean":
         return _sum(losses) / max(1, input.shape[0] if input.ndim else 1)
+    reduction_of("kl_div", reduction, more=("batchmean",))
     return _reduce(losses, reduction)
 
 
 def gaussian_nll_loss(
-    input: Tensor, target: Any, var: Any, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+    input: Tensor, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
     """L = mean ½ (ln v + (x − t)²/v), in nats; with `full` ½ ln 2π beside it
 
     v is not below ε; the gradient reaches it as if it were not held there.
-    Shapes: v as x, or without x's last axis, or with length 1 there.
+    Shapes: v as x, or without x's last axis, or with length 1 there, or a number.
+    Raises: OptionError for a negative v.
     """
     target = _beside("gaussian_nll_loss", input, target)
+    number("gaussian_nll_loss: eps", eps, 0)
     var = _given("gaussian_nll_loss", "var", var, input)
+    if var.device != "shapes" and bool((var._array < 0).any()):
+        raise OptionError(f"gaussian_nll_loss: var must not be negative, its least is {float(var._array.min()):g}")
     if var.ndim and var.shape != input.shape:
         if var.shape == input.shape[:-1]:
             var = _expand_dims(var, axis=-1)
@@ -298,14 +362,17 @@ def gaussian_nll_loss(
 
 
 def poisson_nll_loss(
-    input: Tensor, target: Any, *, log_input: bool = True, full: bool = False, eps: float = 1e-8,
-    reduction: str = "mean",
+    input: Tensor, target: Any, log_input: bool = True, full: bool = False, size_average: bool | None = None,
+    eps: float = 1e-8, reduce: bool | None = None, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
     """L = mean eˣ − t x with the logarithm x of the rate, or x − t ln(x + ε) with the rate x; without ln t!
 
     With `full` Stirling's t ln t − t + ½ ln 2πt stands for ln t! where t > 1.
     """
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("poisson_nll_loss", reduction, size_average, reduce)
     target = _beside("poisson_nll_loss", input, target)
+    number("poisson_nll_loss: eps", eps)
     losses = _exp(input) - target * input if log_input else input - target * _log(input + eps)
     if full:
         large = _where(target > 1, target, 1.0)
@@ -322,38 +389,57 @@ def _hinge(x: Tensor) -> Tensor:
     return _clip(x, min=0, max=None)
 
 
-def hinge_embedding_loss(input: Tensor, target: Any, *, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+def hinge_embedding_loss(
+    input: Tensor, target: Any, margin: float = 1.0, size_average: bool | None = None, reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:  # fmt: skip
     """L = mean x where t = 1, max(0, margin − x) where t = −1: alike is near, unlike not nearer than the margin"""
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("hinge_embedding_loss", reduction, size_average, reduce)
     target = _beside("hinge_embedding_loss", input, target)
+    number("hinge_embedding_loss: margin", margin)
     return _reduce(
         _where(target != 1, _hinge(margin - input), 0.0) + _where(target != -1, input, 0.0), reduction
     )  # fmt: skip
 
 
 def margin_ranking_loss(
-    input1: Tensor, input2: Tensor, target: Any, *, margin: float = 0.0, reduction: str = "mean"
-) -> Tensor:
+    input1: Tensor, input2: Tensor, target: Any, margin: float = 0.0, size_average: bool | None = None,
+    reduce: bool | None = None, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
     """L = mean max(0, −t (x₁ − x₂) + margin): t = 1 where x₁ should rank higher, −1 where x₂ should"""
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("margin_ranking_loss", reduction, size_average, reduce)
     target = _beside("margin_ranking_loss", input1, target)
+    number("margin_ranking_loss: margin", margin)
     difference = input1 - _beside("margin_ranking_loss", input1, input2)
     return _reduce(_hinge(margin - target * difference), reduction)
 
 
-def soft_margin_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
+def soft_margin_loss(
+    input: Tensor, target: Any, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+) -> Tensor:
     """L = mean ln(1 + e^(−t x)) for t = ±1"""
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("soft_margin_loss", reduction, size_average, reduce)
     return _reduce(_softplus(-_beside("soft_margin_loss", input, target) * input), reduction)
 
 
 def multi_margin_loss(
-    input: Tensor, target: Any, *, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean"
-) -> Tensor:
+    input: Tensor, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None,
+    size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
     """L = mean Σᵢ max(0, margin − x_t + xᵢ)ᵖ/classes over the wrong classes i: the hinge loss of many classes
 
     Shapes: x [batch, classes] or [classes], target [batch] or [] of class numbers, weight [classes].
     """
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("multi_margin_loss", reduction, size_average, reduce)
     name = "multi_margin_loss"
     if p not in (1, 2):
         raise OptionError(f"{name}: p is 1 or 2, not {p!r}")
+    tensor(name, "input", input)
+    number(f"{name}: margin", margin)
     if input.ndim not in (1, 2):
         raise ShapeError(f"{name}: the input is [batch, classes] or [classes], got {list(input.shape)}")
     weight = _factor(name, "weight", weight, input)
@@ -379,20 +465,29 @@ def _classes_beside(scores: Tensor, place: Tensor) -> Any:
     return xp.arange(scores.shape[-1]) != place._array
 
 
+@named
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """y = x₁·x₂ / (max(‖x₁‖, ε) max(‖x₂‖, ε)) along the axis `dim`"""
+    tensor("cosine_similarity", "first input", x1)
+    tensor("cosine_similarity", "second input", x2)
     dot = _sum(x1 * x2, axis=dim)
     lengths = (_clip(_norm(x, axis=dim), min=eps, max=None) for x in (x1, x2))
     return dot / next(lengths) / next(lengths)
 
 
 def cosine_embedding_loss(
-    input1: Tensor, input2: Tensor, target: Any, *, margin: float = 0.0, reduction: str = "mean"
-) -> Tensor:
+    input1: Tensor, input2: Tensor, target: Any, margin: float = 0.0, size_average: bool | None = None,
+    reduce: bool | None = None, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
     """L = mean 1 − cos where t = 1, max(0, cos − margin) where t = −1, of the angle between x₁ and x₂
 
     Shapes: x₁ and x₂ [batch, features], target [batch]; or [features] and [].
     """
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("cosine_embedding_loss", reduction, size_average, reduce)
+    tensor("cosine_embedding_loss", "first input", input1)
+    tensor("cosine_embedding_loss", "second input", input2)
+    number("cosine_embedding_loss: margin", margin)
     target = _given("cosine_embedding_loss", "target", target, input1)
     if input1.shape != input2.shape or target.shape != input1.shape[:-1] or input1.ndim not in (1, 2):
         raise ShapeError(
@@ -406,20 +501,30 @@ def cosine_embedding_loss(
     )  # fmt: skip
 
 
+@named
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """y = ‖x₁ − x₂ + ε‖ₚ along the last axis"""
+    tensor("pairwise_distance", "first input", x1)
+    tensor("pairwise_distance", "second input", x2)
     return _norm(x1 - x2 + eps, axis=-1, keepdims=keepdim, ord=p)
 
 
+@named
 def triplet_margin_loss(
-    anchor: Tensor, positive: Tensor, negative: Tensor, *, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6,
-    swap: bool = False, reduction: str = "mean",
+    anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6,
+    swap: bool = False, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
     """L = mean max(0, d(a, p) − d(a, n) + margin): what belongs together is nearer, by the margin
 
     With `swap` the negative's distance is the smaller of those to the anchor and to the positive.
     Source: Balntas et al., "Learning shallow convolutional feature descriptors with triplet losses", 2016.
     """
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of("triplet_margin_loss", reduction, size_average, reduce)
+    for argument, value in (("anchor", anchor), ("positive", positive), ("negative", negative)):
+        tensor("triplet_margin_loss", argument, value)
+    if not number("triplet_margin_loss: margin", margin, 0) > 0:
+        raise OptionError(f"triplet_margin_loss: margin must be positive, got {margin!r}")
     if not anchor.ndim == positive.ndim == negative.ndim:
         raise ShapeError(
             "triplet_margin_loss: anchor, positive and negative must have as many axes as each other, got shapes "

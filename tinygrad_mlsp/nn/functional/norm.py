@@ -10,6 +10,7 @@ import numpy as np
 from ...backend import space_of
 from ...errors import OptionError, ShapeError
 from ...tensor import Tensor, record_of, wrap
+from .checks import number, tensor
 
 _standardize, _mean, _sqrt = record_of("standardize"), record_of("mean"), record_of("sqrt")
 _pad, _clip, _norm = record_of("pad"), record_of("clip"), record_of("vector_norm")
@@ -32,15 +33,19 @@ def batch_norm(
     The running statistics get new arrays; the old ones are not written, so graphs that use them stay valid.
 
     Shapes: x [batch, channels, …], all else [channels].
+    An empty batch gives an empty y, and leaves the running statistics as they are.
     Raises: ShapeError in training with one value a channel, whose variance says nothing.
     Source: Ioffe and Szegedy, "Batch normalization", 2015.
     """
+    tensor("batch_norm", "input", input)
     if input.ndim < 2:
         raise ShapeError(f"batch_norm: wants [batch, channels, ...], got shape {list(input.shape)}")
     channels = input.shape[1]
     beside = (1, channels) + (1,) * (input.ndim - 2)  # a channel's number beside its entries
     if training:
-        if channels and input.size <= channels:
+        if not input.size:
+            running_mean = running_var = None
+        elif input.size == channels:
             raise ShapeError(f"batch_norm: training needs more than one value a channel, got shape {list(input.shape)}")
         y, mean, variance = _standardize(input, axis=(0, *range(2, input.ndim)), eps=eps)
         n = input.size // max(1, channels)
@@ -82,6 +87,7 @@ def layer_norm(
 
 
 def _last(input: Tensor, normalized_shape: Any, name: str) -> tuple[int, ...]:
+    tensor(name, "input", input)
     shape = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
     if not shape or input.shape[-len(shape) :] != shape:
         raise ShapeError(f"{name}: the input must end with {list(shape)}, got shape {list(input.shape)}")
@@ -109,10 +115,13 @@ def group_norm(
     Shapes: x [batch, channels, …], weight and bias [channels].
     Source: Wu and He, "Group normalization", 2018.
     """
-    if input.ndim < 2 or num_groups < 1 or input.shape[1] % num_groups:
+    tensor("group_norm", "input", input)
+    if input.ndim < 2 or number("group_norm: num_groups", num_groups) < 1 or input.shape[1] % num_groups:
         raise ShapeError(
             f"group_norm: wants [batch, channels, ...] with channels in {num_groups} groups, got {list(input.shape)}"
         )
+    if input.size == num_groups:
+        raise ShapeError(f"group_norm: one sample with one value a group says nothing, got shape {list(input.shape)}")
     groups = input.reshape((input.shape[0], num_groups, math.prod(input.shape[1:]) // num_groups))
     y = _standardize(groups, axis=-1, eps=eps)[0].reshape(input.shape)
     return _by_channel(y, weight, bias)
@@ -142,6 +151,7 @@ def instance_norm(
     Shapes: x [batch, channels, …], all else [channels].
     Source: Ulyanov, Vedaldi and Lempitsky, "Instance normalization", 2016.
     """
+    tensor("instance_norm", "input", input)
     if input.ndim < 3:
         raise ShapeError(f"instance_norm: wants [batch, channels, length, ...], got shape {list(input.shape)}")
     if not use_input_stats:
@@ -165,7 +175,8 @@ def local_response_norm(
     Source: Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional networks", 2012, 3.3,
     with α/size for their α, as in PyTorch.
     """
-    if input.ndim < 2 or size < 1:
+    tensor("local_response_norm", "input", input)
+    if input.ndim < 2 or number("local_response_norm: size", size) < 1:
         raise ShapeError(
             f"local_response_norm: wants [batch, channels, ...] and size from 1 on, got {list(input.shape)}, {size}"
         )
@@ -180,4 +191,5 @@ def local_response_norm(
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """y = x/max(‖x‖ₚ, ε) along the axis `dim`"""
+    number("normalize: p", p)
     return input / _clip(_norm(input, axis=dim, keepdims=True, ord=p), min=eps, max=None)

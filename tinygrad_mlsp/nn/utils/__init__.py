@@ -8,54 +8,118 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..backend import space_of
-from ..errors import GraphError, OptionError
-from ..namespace import zeros
-from ..tensor import Tensor, record_of, wrap
-from . import sequence
-from .module import Module, Parameter
-from .sequence import cut as cut
-from .sequence import truncated as truncated
+from ...backend import space_of
+from ...errors import DTypeError, GraphError, OptionError, ShapeError
+from ...namespace import zeros
+from ...tensor import Tensor, record_of, wrap
+from ..functional.checks import number
+from ..module import Module, Parameter
+from ..sequence import cut as cut
+from ..sequence import truncated as truncated
+from ..spectral import remove_spectral_norm as remove_spectral_norm
+from ..spectral import spectral_norm as spectral_norm
+from . import rnn as rnn
 
 M = TypeVar("M", bound=Module)
-rnn = sequence  # PyTorch's name for it
 
 
 def clip_grad_norm_(
-    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
-) -> Tensor:
+    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:  # fmt: skip
     """g ← g · min(1, max_norm/‖g‖), with the joint norm ‖g‖ of all gradients, which is returned
 
-    The norm is computed in float64, so that it does not overflow before the gradients do.
+    The norm is computed in float64, so that it does not overflow before the gradients do. `foreach` chooses among
+    PyTorch's implementations and has no effect here.
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.
     """
-    if not (max_norm >= 0 and norm_type > 0):
-        raise OptionError(
-            f"clip_grad_norm_: max_norm must not be negative, norm_type positive; got {max_norm}, {norm_type}"
-        )
-    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    gradients = [(p, p.grad._array) for p in parameters if p.grad is not None]
-    if not gradients:
+    number("clip_grad_norm_: max_norm", max_norm, 0)
+    if not number("clip_grad_norm_: norm_type", norm_type) > 0:
+        raise OptionError(f"clip_grad_norm_: norm_type must be positive, got {norm_type!r}")
+    parameters = _tensors("clip_grad_norm_", parameters)
+    total = _total("clip_grad_norm_", [p.grad for p in parameters if p.grad is not None], norm_type, error_if_nonfinite)
+    clip_grads_with_norm_(parameters, max_norm, total)
+    return total
+
+
+def _tensors(name: str, parameters: Any) -> list[Tensor]:
+    """One Tensor or several, as a list."""
+    if isinstance(parameters, Tensor):
+        return [parameters]
+    if isinstance(parameters, (Module, str)) or not isinstance(parameters, Iterable):
+        hint = "; write its parameters()" if isinstance(parameters, Module) else ""
+        raise DTypeError(f"{name}: takes Tensors, not {type(parameters).__name__}{hint}")
+    found = list(parameters)
+    for p in found:
+        if not isinstance(p, Tensor):
+            raise DTypeError(f"{name}: takes Tensors, not {type(p).__name__}")
+    return found
+
+
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:  # fmt: skip
+    """The norm of all numbers of several Tensors together, in float64; `foreach` has no effect here"""
+    if not number("get_total_norm: norm_type", norm_type) > 0:
+        raise OptionError(f"get_total_norm: norm_type must be positive, got {norm_type!r}")
+    return _total("get_total_norm", _tensors("get_total_norm", tensors), norm_type, error_if_nonfinite)
+
+
+def _total(name: str, tensors: list[Tensor], norm_type: float, error_if_nonfinite: bool) -> Tensor:
+    if not tensors:
         return zeros((), np.float64)
-    xp = space_of(gradients[0][1])
-    norms = xp.stack([_norm(xp, g, norm_type) for _, g in gradients])
-    total = _norm(xp, norms, norm_type)
+    xp = space_of(tensors[0]._array)
+    total = _norm(xp, xp.stack([_norm(xp, t._array, norm_type) for t in tensors]), norm_type)
     if error_if_nonfinite and not bool(xp.isfinite(total)):
-        raise GraphError(f"clip_grad_norm_: the norm of the gradients is {float(total)}; no clipping can mend that")
-    factor = xp.minimum(max_norm / (total + 1e-6), 1.0)
-    for p, g in gradients:
-        p.grad = wrap(g * factor.astype(g.real.dtype), None)
+        raise GraphError(f"{name}: the norm of the gradients is {float(total)}; no clipping can mend that")
     return wrap(xp.asarray(total), None)
 
 
-def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """g ← min(max(g, −c), c), each number for itself, with c = clip_value
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
+) -> None:
+    """g ← g · min(1, max_norm/total_norm), with a norm that is known already (see `get_total_norm`)"""
+    number("clip_grads_with_norm_: max_norm", max_norm, 0)
+    total = total_norm._array
+    factor = space_of(total).minimum(max_norm / (total + 1e-6), 1.0)
+    for p in _tensors("clip_grads_with_norm_", parameters):
+        if p.grad is not None:
+            g = p.grad._array
+            p.grad = wrap(g * factor.astype(g.real.dtype), None)
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """All numbers of several Tensors in one, end to end; gradients pass"""
+    found = [p.reshape((-1,)) for p in _tensors("parameters_to_vector", parameters)]
+    if not found:
+        raise OptionError("parameters_to_vector: got no parameters")
+    return record_of("concat")(found, axis=0)
+
+
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Writes the numbers of one vector into several Tensors, end to end: `parameters_to_vector` undone"""
+    parameters = _tensors("vector_to_parameters", parameters)
+    wanted = sum(p.size for p in parameters)
+    if not isinstance(vec, Tensor) or vec.shape != (wanted,):
+        got = f"shape {list(vec.shape)}" if isinstance(vec, Tensor) else type(vec).__name__
+        raise ShapeError(f"vector_to_parameters: wants a Tensor of shape [{wanted}], as many numbers as the "
+                         f"parameters have, got {got}")  # fmt: skip
+    at = 0
+    for p in parameters:
+        p.copy_(vec.detach()[at : at + p.size].reshape(p.shape))
+        at += p.size
+
+
+def clip_grad_value_(
+    parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
+) -> None:  # fmt: skip
+    """g ← min(max(g, −c), c), each number for itself, with c = clip_value; `foreach` has no effect here
 
     Source: Mikolov, "Statistical language models based on neural networks", 2012.
     """
-    if not clip_value >= 0:
-        raise OptionError(f"clip_grad_value_: clip_value must not be negative, got {clip_value!r}")
-    for p in [parameters] if isinstance(parameters, Tensor) else list(parameters):
+    number("clip_grad_value_: clip_value", clip_value, 0)
+    for p in _tensors("clip_grad_value_", parameters):
         if p.grad is not None:
             g = p.grad._array
             p.grad = wrap(space_of(g).clip(g, -clip_value, clip_value), None)
