@@ -24,8 +24,8 @@ from support import Make, holds, maker, shared
 import tinygrad_mlsp as tg
 from tinygrad_mlsp import backend, sweep
 from tinygrad_mlsp.errors import GraphError, ShapeError
+from tinygrad_mlsp.modes import FULL, LEAN, _mode, record_everything
 from tinygrad_mlsp.op import registry
-from tinygrad_mlsp.tensor import FULL, LEAN, _mode, record_everything
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_change_after_saving_is_an_error(change: Any, recorded: str, leaf: Mak
         if recorded == "forward mode":
             tg.jvp(changing, (x.detach(),), (x.detach(),))
         elif recorded == "full":
-            from tinygrad_mlsp.tensor import record_everything
+            from tinygrad_mlsp.modes import record_everything
 
             with record_everything():
                 y = changing(x)

@@ -21,9 +21,10 @@ import tinygrad_mlsp as tg
 from tinygrad_mlsp import op as op_module
 from tinygrad_mlsp import recipe, sweep
 from tinygrad_mlsp.backend import numpy_space, space_for, spaces, to_numpy
+from tinygrad_mlsp.modes import record_everything
 from tinygrad_mlsp.op import Operation, registry
 from tinygrad_mlsp.source import inlined
-from tinygrad_mlsp.tensor import Tensor, library, record_everything, wrap
+from tinygrad_mlsp.tensor import Tensor, library, wrap
 
 STEP = 1e-3
 LAYOUTS = ["plain", "transposed", "strided", "reversed"]

@@ -29,6 +29,7 @@ CORE = [
     "rules",
     "recipe",
     "sweep",
+    "modes",
     "tensor",
     "record",
     "compositions",
@@ -59,6 +60,7 @@ NEIGHBOURS = {
 # Narrower than the order: what a room of the core is built on, and nothing else.
 BUILT_ON = {
     "errors": set(),
+    "modes": set(),
     "op": {"errors"},
     "source": set(),
     "special": {"errors"},

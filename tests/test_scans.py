@@ -14,8 +14,9 @@ from domains import CORNERS, DOMAINS, Draw
 import tinygrad_mlsp as tg
 from tinygrad_mlsp.backend import numpy_space
 from tinygrad_mlsp.errors import DTypeError, Error, GraphError, IndexingError, OptionError, ShapeError
+from tinygrad_mlsp.modes import record_everything
 from tinygrad_mlsp.op import registry
-from tinygrad_mlsp.tensor import VIEWS, record_everything
+from tinygrad_mlsp.tensor import VIEWS
 
 inf, nan = np.inf, np.nan
 Make = Callable[..., Any]

@@ -27,10 +27,11 @@ import numpy as np
 from .backend import device_of, space_of, spaces
 from .convert import as_dtype
 from .errors import DTypeError, GraphError, OptionError
+from .modes import _casting
 from .op import registry
 from .optim import Optimizer
 from .record import operators
-from .tensor import Tensor, _casting, record_of, wrap
+from .tensor import Tensor, record_of, wrap
 
 HALF, SINGLE = np.dtype("float16"), np.dtype("float32")
 

@@ -18,12 +18,13 @@ import numpy as np
 from .backend import space_of
 from .derivatives import flatten
 from .errors import GraphError, OptionError, ShapeError
+from .modes import FULL, LEAN, OFF, _casting, _mode, _Recording
 from .op import Operation, names
 from .random import default_generator
 from .recipe import FullRecipe, Node, make_node, next_order
 from .record import several
 from .sweep import backward
-from .tensor import FULL, LEAN, OFF, Tensor, _casting, _mode, _Recording, library, no_grad, record_of, wrap
+from .tensor import Tensor, library, no_grad, record_of, wrap
 
 
 class custom_vjp:

@@ -22,10 +22,11 @@ import numpy as np
 
 from .backend import space_of
 from .errors import DTypeError, GraphError, OptionError, ShapeError
+from .modes import FULL, LEAN, OFF, _mode, _Recording
 from .namespace import asarray
 from .recipe import Node, make_node
 from .sweep import backward, forward, reach, sole
-from .tensor import FULL, LEAN, OFF, Tensor, _mode, _Recording, library, record_of, wrap
+from .tensor import Tensor, library, record_of, wrap
 
 
 def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:

@@ -20,10 +20,11 @@ from . import op as op_module
 from .backend import device_of, spaces
 from .convert import common_dtype, number
 from .errors import AxisError, DeviceError, DTypeError, Error, IndexingError, MatrixError, OptionError, ShapeError
+from .modes import OFF, _mode, _observer
 from .op import Operation
 from .recipe import PART, FullRecipe, Node, Recipe, make_node, next_order
 from .source import inlined
-from .tensor import OFF, Tensor, _mode, _observer, wrap
+from .tensor import Tensor, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,10 +7,7 @@ What happens when an operation meets Tensors is in `record`; the operators are a
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,13 +16,12 @@ from . import op as op_module
 from .backend import device_of, space_for, space_of, to_numpy
 from .convert import as_array, as_dtype
 from .errors import DeviceError, DTypeError, GraphError, IndexingError, NonFiniteError, ShapeError
+from .modes import _mode, _observer
+from .modes import enable_grad as enable_grad
+from .modes import is_grad_enabled as is_grad_enabled
+from .modes import no_grad as no_grad
 from .recipe import PART, Node, Watch, make_node, next_order
 from .sweep import backward, reach, seen_elsewhere, span_devices, wrote
-
-OFF, LEAN, FULL = 0, 1, 2  # record nothing; what backward needs; everything (forward mode, explanations)
-_mode: ContextVar[int] = ContextVar("recording", default=LEAN)
-_observer: ContextVar[Any] = ContextVar("observer", default=None)
-_casting: ContextVar[frozenset[str]] = ContextVar("casting", default=frozenset())  # on these devices: see `amp`
 
 
 class Tensor:
@@ -532,88 +528,6 @@ def values_for(x: Tensor, value: Any, what: str) -> Tensor:
     if x.dtype.kind not in "fc" and value._node is not None and _mode.get():
         raise GraphError(f"{what}: no gradient goes through dtype {x.dtype}; detach() the value, or use astype")
     return value if value.dtype == x.dtype else value.astype(x.dtype)
-
-
-# Recording on and off
-
-
-class _Recording:
-    """Sets the mode of recording for a block or a function. Each thread and task has its own."""
-
-    def __init__(self, mode: int) -> None:
-        self._to = mode
-        self._tokens: list[Any] = []
-
-    def __enter__(self) -> None:
-        wanted = max(LEAN, _mode.get()) if self._to == LEAN else self._to  # to record is not to record less
-        self._tokens.append(_mode.set(wanted))
-
-    def __exit__(self, *_: Any) -> None:
-        _mode.reset(self._tokens.pop())
-
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        mode = self._to
-        if inspect.isgeneratorfunction(function):
-
-            @functools.wraps(function)
-            def steps(*args: Any, **kwargs: Any) -> Any:
-                generator = function(*args, **kwargs)
-                go, value = generator.send, None
-                while True:  # the mode holds inside the generator only, not in whoever consumes it
-                    with _Recording(mode):
-                        try:
-                            item = go(value)
-                        except StopIteration as end:
-                            return end.value
-                        finally:
-                            value = None  # a problem holds the frame that it passed through
-                    try:
-                        go, value = generator.send, (yield item)
-                    except BaseException as problem:  # thrown in by the consumer; GeneratorExit when it is closed
-                        go, value = generator.throw, problem
-
-            return steps
-
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def later(*args: Any, **kwargs: Any) -> Any:
-                with _Recording(mode):
-                    return await function(*args, **kwargs)
-
-            return later
-
-        @functools.wraps(function)
-        def inner(*args: Any, **kwargs: Any) -> Any:
-            with _Recording(mode):
-                return function(*args, **kwargs)
-
-        return inner
-
-
-def no_grad() -> _Recording:
-    """Records nothing: as `with no_grad():` or as a decorator `@no_grad()`, of generators too."""
-    return _Recording(OFF)
-
-
-def enable_grad() -> _Recording:
-    """Records again, inside a `no_grad` block."""
-    return _Recording(LEAN)
-
-
-def record_everything() -> _Recording:
-    """Keeps all arguments and results of every operation: what forward mode and explanations need."""
-    return _Recording(FULL)
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations are being recorded here."""
-    return _mode.get() != OFF
-
-
-def current_tracer() -> Any:
-    """Who follows this computation (`viz.trace`): it is told of modules, time steps and backward sweeps."""
-    return _observer.get()
 
 
 class _Library:

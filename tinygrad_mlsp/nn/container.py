@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
 from ..errors import DTypeError, IndexingError
-from ..tensor import Tensor, current_tracer
+from ..modes import current_tracer
+from ..tensor import Tensor
 from .module import Module, Parameter
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from ..backend import space_for, to_device
 from ..convert import as_dtype
 from ..errors import DTypeError, OptionError, ShapeError
-from ..tensor import Hook, Tensor, _names_dtype, current_tracer
+from ..modes import current_tracer
+from ..tensor import Hook, Tensor, _names_dtype
 from .hooks import Hooked
 
 

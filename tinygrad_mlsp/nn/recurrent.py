@@ -10,9 +10,10 @@ from typing import Any
 
 from ..backend import float32
 from ..errors import DTypeError, OptionError, ShapeError
+from ..modes import current_tracer
 from ..namespace import empty, zeros
 from ..random import Generator
-from ..tensor import Tensor, current_tracer, record_of
+from ..tensor import Tensor, record_of
 from . import init
 from .functional import dropout
 from .functional.checks import number, tensor

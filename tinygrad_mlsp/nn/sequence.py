@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import OptionError, ShapeError
+from ..modes import current_tracer
 from ..namespace import full
 from ..op import Operation
-from ..tensor import Tensor, current_tracer, no_grad, record_of
+from ..tensor import Tensor, no_grad, record_of
 
 _concat, _take, _reshape = map(record_of, ("concat", "take", "reshape"))
 

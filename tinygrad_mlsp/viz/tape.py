@@ -20,10 +20,11 @@ from typing import Any
 
 from ..backend import space_of
 from ..errors import DTypeError, GraphError
+from ..modes import FULL, _mode, _observer
 from ..recipe import PART, FullRecipe, next_order
 from ..recipe import Node as TapeNode
 from ..sweep import reach
-from ..tensor import FULL, Tensor, _mode, _observer
+from ..tensor import Tensor
 from .graph import Edge, Graph, Node
 
 
