@@ -18,7 +18,7 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return SimpleNamespace(**{name.rpartition(".")[2]: importlib.import_module(name) for name in names})
 
 
-@pytest.mark.parametrize("name", ["W1", "W2", "W3", "W4", "W5", "W5b", "W10", "W11"])
+@pytest.mark.parametrize("name", ["W1", "W2", "W3", "W4", "W4w", "W5", "W5b", "W10", "W11", "W12"])
 def test_a_workload_computes_what_numpy_by_hand_does(benchmarks: SimpleNamespace, name: str) -> None:
     workload = next(w for w in benchmarks.workloads.WORKLOADS if w.name == name)
     steps = {

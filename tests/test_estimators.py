@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -221,3 +222,35 @@ def test_without_scikit_learn_the_extra_is_named() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'tinygrad_mlsp[estimators]'" in done.stdout, done.stderr
     assert issubclass(MissingDependency, ImportError)
+
+
+OPTIONS: dict[str, tuple[list[Any], list[Any]]] = {  # two values that are right, and some that are not
+    "hidden_layer_sizes": ([(), np.array([3, 2])], [0, "a", (2.5,), None]),
+    "activation": (["tanh", "identity"], ["x", None, [1]]), "solver": (["adam", "sgd"], ["lbfgs", 3]),
+    "alpha": ([0, 1.0], [-1, "a", None]), "batch_size": ([7, 1000], [0, "x", 2.5]),
+    "learning_rate": (["constant", "adaptive"], ["x", None]), "learning_rate_init": ([0.1, 1], [0, -1, "a", math.nan]),
+    "power_t": ([0.2, 1], [-1, "a", None]), "max_iter": ([1, 3], [0, "a", 1.5]), "shuffle": ([False, True], ["a"]),
+    "tol": ([0, 0.01], [-1, "a"]), "verbose": ([False, 0], ["a"]), "warm_start": ([True, False], ["a"]),
+    "momentum": ([0, 0.5], [1, "a"]), "nesterovs_momentum": ([False, True], ["a"]),
+    "early_stopping": ([True, False], ["a"]), "validation_fraction": ([0.2, 0.5], [0, 1, "a"]),
+    "beta_1": ([0, 0.5], [1, "a"]), "beta_2": ([0, 0.5], [1, "a"]), "epsilon": ([1e-3, 1], [-1, "a"]),
+    "n_iter_no_change": ([1, math.inf], [0, "a", 1.5]), "device": ([None, "cpu"], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, y", KINDS)
+def test_every_option_at_two_values_and_wrong(name: str, y: Any) -> None:
+    kind = getattr(train, name)
+    own = set(kind().get_params()) - {"random_state"}
+    assert own == set(OPTIONS)
+    for option, (right, wrong) in OPTIONS.items():
+        solver = "sgd" if option in ("momentum", "nesterovs_momentum", "power_t", "learning_rate") else "adam"
+        for value in right:
+            options = {"max_iter": 2, "hidden_layer_sizes": (4,), "solver": solver, "random_state": 0, option: value}
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                net = kind(**options).fit(X[:60], y[:60])
+            assert np.isfinite(net.loss_) and len(net.predict(X)) == len(X)
+        for value in wrong:
+            with pytest.raises(OptionError, match=r"(Net|Adam)\w*: .*got"):
+                kind(**{"solver": solver, option: value}).fit(X[:60], y[:60])

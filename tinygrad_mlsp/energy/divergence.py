@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import OptionError
+from ..errors import OptionError, ShapeError
 from ..random import Generator
 from ..tensor import Tensor, no_grad
 from .rbm import RBM
@@ -18,14 +18,15 @@ from .rbm import RBM
 Samples = Callable[[Tensor, Tensor], Tensor]
 
 
-def contrastive_divergence(model: RBM, v: Tensor, samples: Samples) -> Tensor:
+def contrastive_divergence(model: RBM, v: Tensor, samples: Samples, hidden_input: Tensor | None = None) -> Tensor:
     """L = mean F(v) − mean F(samples), whose gradient is the learning rule ⟨∂F⟩_data − ⟨∂F⟩_model
 
-    The value of L is no likelihood: it may be negative, and says little by itself.
+    The value of L is no likelihood: it may be negative, and says little by itself. `model.hidden_input(v)` may be
+    passed where it is known.
     Shapes: v [batch, visible].
     Source: Hinton, "Training products of experts by minimizing contrastive divergence", 2002.
     """
-    z = model.hidden_input(v)
+    z = model.hidden_input(v) if hidden_input is None else hidden_input
     drawn = samples(v, z.detach())
     return model.free_energy(v, z).mean() - model.free_energy(drawn).mean()
 
@@ -71,7 +72,12 @@ class Persistent:
         self, model: RBM, steps: int = 1, *, start: Tensor | None = None, generator: Generator | None = None
     ) -> None:
         if steps < 1:
-            raise OptionError(f"Persistent: steps must be at least 1, got {steps!r}")
+            raise OptionError(f"{type(self).__name__}: steps must be at least 1, got {steps!r}")
+        if start is not None and (start.ndim != 2 or start.shape[1] != model.visible.size or not len(start)):
+            raise ShapeError(
+                f"{type(self).__name__}: chains of {model.visible.size} visible units start from [chains, "
+                f"{model.visible.size}], got {list(start.shape)}"
+            )
         self.model, self.steps, self.generator, self.chains = model, steps, generator, start
 
     def __call__(self, v: Tensor, z: Any = None) -> Tensor:

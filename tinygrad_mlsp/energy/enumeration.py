@@ -28,11 +28,11 @@ def binary_states(n: int, dtype: Any = np.float64, device: str = "cpu") -> Tenso
             f"enumeration: {n} binary units have 2^{n} states, more than 2^{LARGEST}; estimate the sum instead "
             "(annealed importance sampling)"
         )
-    bits = np.arange(2**n)[:, None] >> np.arange(n - 1, -1, -1) & 1
+    bits = np.arange(2**n, dtype=np.int32)[:, None] >> np.arange(n - 1, -1, -1, dtype=np.int32) & 1
     return Tensor(bits.astype(dtype), device=device)
 
 
-def log_sum(log_weight: Callable[[Tensor], Tensor], states: Tensor, batch: int = 1 << 14) -> Tensor:
+def log_sum(log_weight: Callable[[Tensor], Tensor], states: Tensor, batch: int = 1 << 12) -> Tensor:
     """ln Σ_s e^(log_weight(s)) over the rows s of `states`, in pieces of `batch` rows; gradients flow through it
 
     With log_weight = −E this is ln Z, and −∂ ln Z/∂θ the exact mean of ∂E/∂θ.

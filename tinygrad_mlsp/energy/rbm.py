@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 
 from ..backend import float32
 from ..errors import DTypeError, OptionError, ShapeError
-from ..namespace import asarray, zeros
-from ..nn import Module, Parameter
+from ..namespace import asarray, concat, zeros
+from ..nn import Identity, Linear, Module, Parameter, Sequential, Sigmoid
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad, record_of
 from .enumeration import log_sum
-from .units import Units, as_units
+from .units import Bernoulli, Gaussian, Joint, Softmax, Units, as_units
 
-_where = record_of("where")
+_where, _logsumexp, _expand_dims = record_of("where"), record_of("logsumexp"), record_of("expand_dims")
 
 
 class RBM(Module):
@@ -138,19 +139,83 @@ class RBM(Module):
                 start = self.visible.sample(nothing + self.visible.bias, 1.0, generator)
             return self.gibbs(start, steps, clamp=clamp, generator=generator)
 
+    # Labels
+
+    def class_log_probabilities(self, x: Tensor) -> Tensor:
+        """ln p(y | x) = −F(x, y) + ln Σ_y' e^(−F(x, y'))    [batch, classes]
+
+        For visible units Joint(…, Softmax(classes)), of which x is all but the label. Gradients flow through it: its
+        cross-entropy trains the machine to tell the classes apart.
+
+        Shapes: x [batch, visible − classes].
+        Source: Larochelle and Bengio, "Classification using discriminative restricted Boltzmann machines", 2008.
+        """
+        labels = self.visible.parts[-1] if isinstance(self.visible, Joint) else None
+        if not isinstance(labels, Softmax) or labels.groups != 1:
+            raise OptionError(
+                "RBM.class_log_probabilities: the visible units must end in label units, such as "
+                f"Joint(Bernoulli(784), Softmax(10)); they are {self.visible!r}"
+            )
+        known = self.visible.size - labels.classes
+        if x.ndim != 2 or x.shape[1] != known:
+            raise ShapeError(
+                f"RBM.class_log_probabilities: the units that are no labels have the shape [batch, {known}], got "
+                f"{list(x.shape)}"
+            )
+        none = zeros((len(x), labels.classes), dtype=x.dtype, device=x.device)
+        z = self.hidden_input(concat([x, none], axis=1))
+        weight = self.weight[known:]
+        found = self.hidden.log_normalizer(_expand_dims(z, axis=1) + weight) + labels.bias
+        if self.hidden_offset is not None:
+            found = found - weight @ self.hidden_offset
+        return found - _logsumexp(found, axis=-1, keepdims=True)
+
+    def class_probabilities(self, x: Tensor) -> Tensor:
+        """p(y | x), by free energy    [batch, classes]; see `class_log_probabilities`"""
+        return self.class_log_probabilities(x).exp()
+
+    # As layers of a net
+
+    def encoder(self) -> Sequential:
+        """v ↦ E[h | v] as layers of a net with weights of their own: Linear(visible, hidden), the units' mean"""
+        return _layer(self.weight.mT, self.visible, self.visible_offset, self.hidden)
+
+    def decoder(self) -> Sequential:
+        """h ↦ E[v | h] as layers of a net with weights of their own: Linear(hidden, visible), the units' mean"""
+        return _layer(self.weight, self.hidden, self.hidden_offset, self.visible)
+
     # Exact, for small machines
+
+    def sample_exact(self, n: int, generator: Generator | None = None) -> Tensor:
+        """n rows v drawn from p(v) itself, without a chain, by listing the states of the layer with fewer
+
+        Raises: OptionError where both layers have too many states, or are continua.
+        """
+        with no_grad():
+            states, hidden_first = self._listed()
+            free = self.hidden_free_energy if hidden_first else self.free_energy
+            weights = concat([-free(states[i : i + 4096]) for i in range(0, len(states), 4096)])
+            p = np.exp(weights.numpy().astype(np.float64) - float(weights.max()))
+            u = (generator or default_generator()).uniform((n,), dtype=np.float64)
+            ends = np.cumsum(p)
+            rows = np.minimum(np.searchsorted(ends, u * ends[-1], side="right"), len(p) - 1)
+            drawn = states[Tensor(rows, device=states.device)]
+            return self.sample_visible(drawn, 1.0, generator) if hidden_first else drawn
+
+    def _listed(self) -> tuple[Tensor, bool]:
+        """The states of the layer with fewer, and whether it is the hidden one."""
+        hidden_first = self.hidden.size <= self.visible.size
+        try:
+            return (self.hidden if hidden_first else self.visible).states(), hidden_first
+        except OptionError:
+            return (self.visible if hidden_first else self.hidden).states(), not hidden_first
 
     def log_partition(self) -> Tensor:
         """ln Z, exactly, by summing over the states of the layer with fewer; gradients flow through it
 
         Raises: OptionError where both layers have too many states, or are continua.
         """
-        hidden_first = self.hidden.size <= self.visible.size
-        try:
-            states = (self.hidden if hidden_first else self.visible).states()
-        except OptionError:
-            hidden_first = not hidden_first
-            states = (self.hidden if hidden_first else self.visible).states()
+        states, hidden_first = self._listed()
         return log_sum(lambda s: -(self.hidden_free_energy(s) if hidden_first else self.free_energy(s)), states)
 
     def log_likelihood(self, v: Tensor, log_partition: Any = None) -> Tensor:
@@ -189,17 +254,45 @@ class RBM(Module):
                 f"{what}: data of {self.visible.size} visible units have the shape [batch, {self.visible.size}] with "
                 f"at least one row, got {list(x.shape)}"
             )
+        return self._suitable(x, what)
+
+    def _suitable(self, x: Tensor, what: str) -> Tensor:
+        """Data of the right shape, if their values are right, too."""
         values = x.numpy()
         if values.dtype.kind not in "biuf":
             raise DTypeError(f"{what}: the data must be real numbers, not {x.dtype}")
         if not np.isfinite(values).all():
-            row, column = np.argwhere(~np.isfinite(values))[0]
-            raise OptionError(f"{what}: the data have {values[row, column]} in row {row}, column {column}")
+            row, *place = np.argwhere(~np.isfinite(values))[0].tolist()
+            at = ", ".join(map(str, place))
+            raise OptionError(f"{what}: the data have {values[(row, *place)]} in row {row}, column {at}")
         if (fault := self.visible.fault(values)) is not None:
             raise OptionError(
                 f"{what}: the data do not suit the visible units ({type(self.visible).__name__}): {fault}"
             )
         return x.to(self.weight.device, self.weight.dtype)
+
+
+class UnitsMean(Module):
+    """z ↦ E[x] of units whose total input is z, where no activation of a net stands for it"""
+
+    def __init__(self, units: Units) -> None:
+        self.units = copy.deepcopy(units)
+        self.units.requires_grad_(False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.units.mean(z)
+
+
+def _layer(weight: Tensor, seen: Units, offset: Tensor | None, units: Units) -> Sequential:
+    """E[x] of `units` given those `seen`, as a Linear and an activation."""
+    with no_grad():
+        one = seen.bias * 0 + 1
+        layer = Linear(seen.size, units.size, device=weight.device, dtype=weight.dtype, generator=Generator(0))
+        layer.weight.copy_(weight * seen.scaled(one))
+        assert layer.bias is not None
+        layer.bias.copy_(units.bias if offset is None else units.bias - weight @ offset)
+    mean = Sigmoid() if type(units) is Bernoulli else Identity() if type(units) is Gaussian else UnitsMean(units)
+    return Sequential(layer, mean)
 
 
 def _mask(clamp: Any, v: Tensor, what: str) -> Tensor:

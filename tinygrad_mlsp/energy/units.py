@@ -23,11 +23,18 @@ from .enumeration import LARGEST, binary_states
 
 _softplus, _sigmoid, _softmax = record_of("softplus"), record_of("sigmoid"), record_of("softmax")
 _logsumexp, _exp, _less = record_of("logsumexp"), record_of("exp"), record_of("less")
+_where, _maximum, _round = record_of("where"), record_of("maximum"), record_of("round")
+_TAIL = 40  # copies of a unit; further ones are on with a probability below e⁻⁴⁰ where the input is not positive
 
 
 def _uniform(like: Tensor, generator: Generator | None) -> Tensor:
     drawn = (generator or default_generator()).uniform(like.shape, dtype=like.dtype, device=like.device)
     return wrap(drawn, None)
+
+
+def _smoothed(x: Tensor, values: int) -> Tensor:
+    """The mean over the rows as if there had been, with 1 % of the weight, rows in which all values are as likely."""
+    return x.detach().mean(axis=0) * 0.99 + 0.01 / values
 
 
 class Units(Module):
@@ -64,6 +71,13 @@ class Units(Module):
         with no_grad():
             self.bias.copy_(self.bias + by)
 
+    def bias_for(self, x: Tensor) -> Tensor:
+        """The biases at which these units, left alone, have the means of the data x, a little drawn to the middle
+
+        Shapes: x [n, size], result [size].
+        """
+        raise OptionError(f"{type(self).__name__}: it is not known which biases give which means")
+
     def states(self) -> Tensor:
         """Every state of the layer    [states, size]
 
@@ -94,6 +108,10 @@ class Bernoulli(Units):
     def sample(self, z: Tensor, beta: float = 1.0, generator: Generator | None = None) -> Tensor:
         p = self.mean(z, beta)
         return _less(_uniform(p, generator), p).astype(p.dtype)
+
+    def bias_for(self, x: Tensor) -> Tensor:
+        mean = _smoothed(x, 2)
+        return (mean / (1.0 - mean)).log()
 
     def states(self) -> Tensor:
         return binary_states(self.size, self.bias.dtype, self.bias.device)
@@ -144,6 +162,9 @@ class Gaussian(Units):
         drawn = (generator or default_generator()).normal(z.shape, dtype=z.dtype, device=z.device)
         return z + _exp(self.log_std) * wrap(drawn, None) * (1 / beta**0.5)
 
+    def bias_for(self, x: Tensor) -> Tensor:
+        return x.detach().mean(axis=0)
+
 
 class Softmax(Units):
     """x in groups of `classes` units, of which just one is 1: P(xᵢ = 1) = softmax(βz) within the group
@@ -172,6 +193,9 @@ class Softmax(Units):
         of = Tensor(np.arange(self.classes), device=z.device)
         return (drawn == of).astype(z.dtype).reshape(z.shape)
 
+    def bias_for(self, x: Tensor) -> Tensor:
+        return _smoothed(x, self.classes).log()
+
     def states(self) -> Tensor:
         if self.groups * math.log2(self.classes) > LARGEST:
             raise OptionError(f"Softmax: {self.classes}^{self.groups} states are too many to enumerate")
@@ -186,6 +210,79 @@ class Softmax(Units):
 
     def extra_repr(self) -> str:
         return f"{self.classes}, groups={self.groups}"
+
+
+class ReLU(Units):
+    """x counts which of many binary units are on that share weights and bias, the i-th shifted by ½ − i
+
+    That is P(x) ∝ e^(zx − x²/2)/Πₖ≤ₓ(1 − e⁻ᵏ), with the normalizer Πᵢ (1 + e^(z − i + ½)), and the mean is nearly
+    softplus(z). `copies` is how many there are, and then x is drawn as it is, a whole number. With None, infinitely
+    many, x is real: max(0, z + √σ(z) ε), the noisy rectified unit, whose mean and variance, ln(1 + eᶻ) and σ(z), are
+    the count's to 0.02. Its normalizer is exact for the count.
+
+    Source: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines", 2010. The infinite product
+    by Jacobi's: that at z and that at −z make Σₙ e^(nz − n²/2), which is √2π e^(z²/2) to 5e-9, over Πₖ (1 − e⁻ᵏ).
+    """
+
+    def __init__(self, size: int, copies: int | None = None, *, dtype: Any = float32, device: str = "cpu") -> None:
+        super().__init__(size, dtype=dtype, device=device)
+        if copies is not None and (isinstance(copies, bool) or not isinstance(copies, int) or copies < 1):
+            raise OptionError(f"ReLU: copies is a whole number, or None for infinitely many; got {copies!r}")
+        self.copies = copies
+
+    def _log_ways(self, like: Tensor) -> Tensor:
+        """ln of how many copies in e^(−energy) make the counts 0, 1, …, beside x²/2"""
+        below = np.cumsum(np.log1p(-np.exp(-np.arange(1.0, (self.copies or _TAIL) + 1))))
+        below = np.concatenate([[0.0], below])
+        ways = -below if self.copies is None else below[-1] - below - below[::-1]
+        return Tensor(ways, dtype=like.dtype, device=like.device)
+
+    def _shifts(self, z: Tensor) -> Tensor:
+        return Tensor(np.arange(self.copies or _TAIL) + 0.5, dtype=z.dtype, device=z.device)
+
+    def energy(self, x: Tensor) -> Tensor:
+        whole = _round(x.detach().clip(0, self.copies or _TAIL)).astype("int64")
+        return (0.5 * x * x - x * self.bias - self._log_ways(x)[whole]).sum(axis=-1)
+
+    def log_normalizer(self, z: Tensor, beta: float = 1.0) -> Tensor:
+        if self.copies is not None:
+            return _softplus((z[..., None] - self._shifts(z)) * beta).sum(axis=-1).sum(axis=-1)
+        if beta != 1:
+            raise OptionError("ReLU: infinitely many copies have their normalizer at β = 1; scale the input instead")
+        negative = _softplus(_where(z > 0, -z, z)[..., None] - self._shifts(z)).sum(axis=-1)
+        constant = 0.5 * math.log(2 * math.pi) + float(np.sum(-np.log1p(-np.exp(-np.arange(1.0, 40)))))
+        return _where(z > 0, 0.5 * z * z + constant - negative, negative).sum(axis=-1)
+
+    def mean(self, z: Tensor, beta: float = 1.0) -> Tensor:
+        if self.copies is not None:
+            return _sigmoid((z[..., None] - self._shifts(z)) * beta).sum(axis=-1)
+        return _softplus(z * beta) / beta
+
+    def sample(self, z: Tensor, beta: float = 1.0, generator: Generator | None = None) -> Tensor:
+        if self.copies is not None:
+            p = _sigmoid((z[..., None] - self._shifts(z)) * beta)
+            return _less(_uniform(p, generator), p).astype(p.dtype).sum(axis=-1)
+        drawn = wrap((generator or default_generator()).normal(z.shape, dtype=z.dtype, device=z.device), None)
+        return _maximum(z + (_sigmoid(z * beta) / beta).sqrt() * drawn, 0.0)
+
+    def bias_for(self, x: Tensor) -> Tensor:
+        mean = x.detach().mean(axis=0) + 0.01
+        return mean + (1.0 - _exp(-mean)).log()  # of the softplus, the inverse
+
+    def states(self) -> Tensor:
+        if self.copies is None or self.size * math.log2(self.copies + 1) > LARGEST:
+            raise OptionError(f"ReLU: {self.extra_repr()}: the states are too many to enumerate")
+        rows = np.array(list(itertools.product(range(self.copies + 1), repeat=self.size)))
+        return Tensor(rows, dtype=self.bias.dtype, device=self.bias.device)
+
+    def fault(self, x: np.ndarray[Any, Any]) -> str | None:
+        top = math.inf if self.copies is None else self.copies
+        if x.min() < 0 or x.max() > top:
+            return f"values from {x.min():.4g} to {x.max():.4g}, outside [0, {top:g}]"
+        return None
+
+    def extra_repr(self) -> str:
+        return str(self.size) if self.copies is None else f"{self.size}, copies={self.copies}"
 
 
 class Joint(Units):
@@ -234,6 +331,9 @@ class Joint(Units):
 
     def sample(self, z: Tensor, beta: float = 1.0, generator: Generator | None = None) -> Tensor:
         return concat(self._each("sample", z, beta, generator), axis=-1)
+
+    def bias_for(self, x: Tensor) -> Tensor:
+        return concat(self._each("bias_for", x))
 
     def states(self) -> Tensor:
         parts = [p.states().numpy() for p in self.parts]

@@ -20,6 +20,7 @@ from ..nn import functional as F
 from ..optim import SGD, Adam
 from ..random import Generator
 from ..tensor import Tensor, no_grad
+from .rbm_estimator import _BernoulliRBM
 
 ACTIVATIONS: dict[str, type[Module]] = {"relu": ReLU, "tanh": Tanh, "logistic": Sigmoid, "identity": Identity}
 _RATES = ("constant", "invscaling", "adaptive")
@@ -250,7 +251,15 @@ class _Net:
 
         seed = int(self._generator.bits(1)[0] % 2**32)
         label = y if hasattr(self, "classes_") else None
-        parts = train_test_split(X, y, weight, test_size=self.validation_fraction, random_state=seed, stratify=label)
+        try:
+            parts = train_test_split(
+                X, y, weight, test_size=self.validation_fraction, random_state=seed, stratify=label
+            )
+        except ValueError as problem:
+            raise OptionError(
+                f"{type(self).__name__}: with {len(X)} samples and validation_fraction={self.validation_fraction} none "
+                f"can be held back to stop early: {problem}"
+            ) from None
         return parts[0], parts[2], parts[4], (parts[1], parts[3], parts[5])
 
     def _validated(self, X: Any, y: Any, weight: Any) -> float:
@@ -263,7 +272,8 @@ class _Net:
 
     def _check_options(self) -> None:
         hidden = self.hidden_layer_sizes
-        sizes = [hidden] if isinstance(hidden, numbers.Integral) else list(hidden)
+        listed = isinstance(hidden, (list, tuple, np.ndarray))
+        sizes = list(hidden) if listed else [hidden]
 
         def whole(value: Any) -> bool:
             return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) > 0
@@ -271,13 +281,22 @@ class _Net:
         def within(value: Any, low: float, high: float = math.inf) -> bool:
             return isinstance(value, numbers.Real) and low <= float(value) < high
 
+        def one_of(value: Any, known: Any) -> bool:
+            return isinstance(value, str) and value in known
+
+        for name in ("shuffle", "verbose", "warm_start", "nesterovs_momentum", "early_stopping"):
+            if not isinstance(getattr(self, name), (bool, np.bool_, numbers.Integral)):
+                raise OptionError(f"{type(self).__name__}: {name} is True or False, got {getattr(self, name)!r}")
         for name, right, wanted in (
             ("hidden_layer_sizes", all(map(whole, sizes)), "a number of 1 or more for each hidden layer"),
-            ("activation", self.activation in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}"),
-            ("solver", self.solver in ("adam", "sgd"), "'adam' or 'sgd'"),
+            ("activation", one_of(self.activation, ACTIVATIONS), f"one of {', '.join(ACTIVATIONS)}"),
+            ("solver", one_of(self.solver, ("adam", "sgd")), "'adam' or 'sgd'"),
             ("alpha", within(self.alpha, 0), "a number of 0 or more"),
-            ("batch_size", self.batch_size == "auto" or whole(self.batch_size), "'auto', or a number of 1 or more"),
-            ("learning_rate", self.learning_rate in _RATES, f"one of {', '.join(_RATES)}"),
+            ("batch_size", one_of(self.batch_size, ("auto",)) or whole(self.batch_size),
+             "'auto', or a number of 1 or more"),
+            ("learning_rate", one_of(self.learning_rate, _RATES), f"one of {', '.join(_RATES)}"),
+            ("learning_rate_init", within(self.learning_rate_init, 0) and self.learning_rate_init > 0, "above 0"),
+            ("power_t", within(self.power_t, 0), "a number of 0 or more"),
             ("max_iter", whole(self.max_iter), "a whole number of 1 or more"),
             ("tol", within(self.tol, 0), "a number of 0 or more"),
             ("momentum", within(self.momentum, 0, 1), "a number from 0 to below 1"),
@@ -395,15 +414,20 @@ def _not_fitted(message: str) -> Exception:
 
 
 def __getattr__(name: str) -> Any:
-    """NetClassifier and NetRegressor, which need scikit-learn, when they are asked for."""
-    kinds: dict[str, type[_Net]] = {"NetClassifier": _NetClassifier, "NetRegressor": _NetRegressor}
+    """NetClassifier, NetRegressor and BernoulliRBM, which need scikit-learn, when they are asked for."""
+    kinds: dict[str, Any] = {
+        "NetClassifier": _NetClassifier, "NetRegressor": _NetRegressor, "BernoulliRBM": _BernoulliRBM,
+    }  # fmt: skip
     if name not in kinds:
         raise AttributeError(f"module {__name__} has no attribute {name!r}")
     try:
-        from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+        from sklearn import base
     except ImportError as problem:
         raise MissingDependency(f"{name} needs scikit-learn: pip install 'tinygrad_mlsp[estimators]'") from problem
-    own, mixin = kinds[name], ClassifierMixin if name == "NetClassifier" else RegressorMixin
-    made = type(name, (own, mixin, BaseEstimator), {"__module__": __name__, "__doc__": own.__doc__})
+    mixins: tuple[type, ...] = (base.ClassifierMixin,) if name == "NetClassifier" else (base.RegressorMixin,)
+    if name == "BernoulliRBM":
+        mixins = (base.ClassNamePrefixFeaturesOutMixin, base.TransformerMixin)
+    own = kinds[name]
+    made = type(name, (own, *mixins, base.BaseEstimator), {"__module__": __name__, "__doc__": own.__doc__})
     globals()[name] = made
     return made

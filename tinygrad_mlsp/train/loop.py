@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import escape
 from numbers import Real
 from types import NoneType
 from typing import Any
@@ -46,6 +47,20 @@ class History:
             + (", interrupted" if self.interrupted else "")
             + (f"; {self.diverged}" if self.diverged else "")
         )
+
+    def _repr_html_(self) -> str:
+        """A table by epoch, the first and the last ones."""
+        columns = {"loss": self.loss, "accuracy": self.accuracy, **self.metrics}
+        columns = {name: values for name, values in columns.items() if values}
+        epochs = max(map(len, columns.values()), default=0)
+        rows = [["epoch", *columns]]
+        for i in range(epochs):
+            if epochs <= 12 or i < 5 or i >= epochs - 5:
+                rows.append([str(i + 1), *(f"{v[i]:.4g}" if i < len(v) else "" for v in columns.values())])
+            elif i == 5:
+                rows.append(["…"] * (1 + len(columns)))
+        cells = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
+        return f"<table><caption>{escape(str(self))}</caption>{cells}</table>"
 
 
 @dataclass

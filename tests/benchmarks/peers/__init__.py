@@ -13,6 +13,7 @@ PEERS = {
     "autograd": ("hips_autograd", "autograd"),
     "MyGrad": ("my_grad", "mygrad"),
     "NumPy by hand": ("by_hand", "numpy"),
+    "scikit-learn": ("scikit_learn", "sklearn"),
 }
 
 

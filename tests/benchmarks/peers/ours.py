@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tinygrad_mlsp as tg
-from tinygrad_mlsp import nn, optim
+from tinygrad_mlsp import energy, nn, optim, viz
 from tinygrad_mlsp.nn import functional as F
 
 
@@ -54,12 +54,14 @@ def mlp(p):
     return step
 
 
-def deep(p):
+def deep(p, watched=False):
     width = p.x.shape[1]
     parts = [part for _ in range(p.depth) for part in (nn.Linear(width, width), nn.Tanh())]
     model = _load(nn.Sequential(*parts), p.parameters)
     x, y = tg.Tensor(p.x), tg.Tensor(p.y)
     optimizer = optim.SGD(model.parameters(), lr=p.rate)
+    if watched:
+        viz.watch(model, every=10)
 
     def step():
         optimizer.zero_grad()
@@ -69,6 +71,10 @@ def deep(p):
         return (loss,)
 
     return step
+
+
+def deep_watched(p):
+    return deep(p, watched=True)
 
 
 def lstm(p):
@@ -148,5 +154,20 @@ def additions(p):
             y = y + one
         y.sum().backward()
         return y.detach(), x.grad
+
+    return step
+
+
+def contrastive(p):
+    model = energy.RBM(*p.weight.shape)
+    model.weight.copy_(p.weight)
+    optimizer = optim.SGD(model.parameters(), lr=p.rate)
+    samples, v = energy.FromData(model), tg.Tensor(p.x)
+
+    def step():
+        optimizer.zero_grad()
+        energy.contrastive_divergence(model, v, samples).backward()
+        optimizer.step()
+        return (model.weight[0],)
 
     return step
