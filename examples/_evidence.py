@@ -37,12 +37,15 @@ def mnist(args: argparse.Namespace, n: int, shape: tuple[int, ...] = (784,)) -> 
 
 def trained(
     model: nn.Module, x: Any, y: Any, epochs: int, optimizer: optim.Optimizer, batch: int = 128, seed: int = 0,
-    after: Callable[[Any], Any] | None = None, clip: float | None = None,
+    after: Callable[[Any], Any] | None = None, clip: float | None = None, cosine: bool = False,
+    loss: Callable[[Any, Any], Any] = nn.functional.cross_entropy, transform: Any = None,
 ) -> Any:  # fmt: skip
-    """Trains with cross-entropy; returns the history. A loss that is not finite ends it."""
+    """Trains, with a rate that falls along a cosine if asked; returns the history. A loss not finite ends it."""
+    falling = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs) if cosine else None
     return train.fit(
-        model, nn.functional.cross_entropy, optimizer, data.Loader(x, y, batch_size=batch, seed=seed), epochs=epochs,
+        model, loss, optimizer, data.Loader(x, y, batch_size=batch, seed=seed, transform=transform), epochs=epochs,
         evaluate=after, clip_norm=clip, progress=sys.stderr.isatty(),
+        callbacks=[lambda state: falling.step()] if falling else [],
     )  # fmt: skip
 
 

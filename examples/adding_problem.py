@@ -2,6 +2,7 @@
 
 At each step comes a number from [0, 1] and a mark, 1 at one place in each half and 0 elsewhere; after the last the net
 says the sum of the two marked numbers. To say 1 always has a mean squared error of 1/6.
+After 4,000 updates the LSTM had 0.006, 0.008 and 0.065 with seeds 0 to 2: the third left the mean late, hence 6,000.
 Source: Hochreiter and Schmidhuber, "Long short-term memory", 1997; Arjovsky et al., 2016, for the form used here.
 """
 
@@ -12,62 +13,55 @@ from _evidence import options, picture, table, verdict
 
 import tinygrad_mlsp as tg
 from tinygrad_mlsp import nn, optim
-
-
-def batch(random: np.random.Generator, n: int, steps: int) -> tuple[tg.Tensor, tg.Tensor]:
-    """Sequences [steps, n, 2], and their sums [n, 1]."""
-    x = np.zeros((steps, n, 2), np.float32)
-    x[:, :, 0] = random.uniform(0, 1, (steps, n))
-    rows, half = np.arange(n), steps // 2
-    for start in (0, half):
-        x[start + random.integers(0, half, n), rows, 1] = 1
-    return tg.Tensor(x), tg.Tensor((x[:, :, 0] * x[:, :, 1]).sum(axis=0)[:, None])
+from tinygrad_mlsp.data.toys import adding
 
 
 class Summer(nn.Module):
     """A recurrent net whose last state says a number."""
 
     def __init__(self, kind: str, hidden: int, generator: tg.Generator) -> None:
-        self.net = (nn.LSTM if kind == "LSTM" else nn.RNN)(2, hidden, generator=generator)
+        self.net = (nn.LSTM if kind == "LSTM" else nn.RNN)(2, hidden, batch_first=True, generator=generator)
         self.out = nn.Linear(hidden, 1, generator=generator)
         if kind == "LSTM":  # a forget gate that starts open (Gers et al., 2000)
             with tg.no_grad():
                 self.net.bias_ih_l0[hidden : 2 * hidden] = 1.0
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:
-        return self.out(self.net(x)[0][-1])
+        return self.out(self.net(x)[0][:, -1])
 
 
 def main() -> None:
-    args = options(__doc__, seeds=1, steps=100, hidden=64, updates=4000)
+    args = options(__doc__, seeds=3, steps=100, hidden=64, updates=6000)
     started = time.perf_counter()
     updates = args.updates // 50 if args.quick else args.updates
     curves, rows = {}, []
     for seed in range(args.seeds):
         for kind in ("RNN", "LSTM"):
-            random = np.random.default_rng(seed)
             net = Summer(kind, args.hidden, tg.Generator(seed))
             optimizer = optim.Adam(net.parameters(), lr=2e-3)
+            schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
             losses = []
-            for _ in range(updates):
-                x, y = batch(random, 50, args.steps)
-                loss = nn.functional.mse_loss(net(x), y)
+            for update in range(updates):  # 50 fresh sequences each
+                x, y = adding(50, args.steps, seed=1_000_000 * (seed + 1) + update)
+                loss = nn.functional.mse_loss(net(tg.Tensor(x)), tg.Tensor(y))
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(net.parameters(), 1.0)
                 optimizer.step()
+                schedule.step()
                 losses.append(loss.item())
             with tg.no_grad():
-                x, y = batch(np.random.default_rng(999), 2000, args.steps)
-                rows.append((kind, seed, nn.functional.mse_loss(net(x), y).item()))
-            curves[f"{kind}, seed {seed}"] = losses
-            table(("net", "seed", "test MSE"), rows[-1:])
+                x, y = adding(2000, args.steps, seed=999)
+                rows.append((kind, seed, nn.functional.mse_loss(net(tg.Tensor(x)), tg.Tensor(y)).item()))
+            curves[kind, seed] = losses
+    table(("net", "seed", "test MSE"), rows)
 
     def draw(figure) -> None:
         axes = figure.subplots()
-        for name, losses in curves.items():
+        for (kind, seed), losses in curves.items():
             width = max(1, len(losses) // 50)
-            axes.semilogy(np.convolve(losses, np.ones(width) / width, "valid"), label=name)
+            smooth = np.convolve(losses, np.ones(width) / width, "valid")
+            axes.semilogy(smooth, color={"RNN": "#b45f06", "LSTM": "#0b5394"}[kind], label=None if seed else kind)
         axes.axhline(1 / 6, color="grey", linestyle=":", label="always 1")
         axes.set(xlabel="updates", ylabel="mean squared error", title=f"Adding two of {args.steps} numbers")
         axes.legend()

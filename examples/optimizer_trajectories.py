@@ -4,7 +4,8 @@
 
 Lecture 000 shows such animations (Alec Radford's) to the question "What difference does it make?". Here each of the
 package's optimizers starts at the same point: beside a saddle x² − y² + y⁴, in Beale's long valley, and in a ravine
-whose gradient has noise in it, as that of small batches has. Crosses mark where they end, a star the minimum.
+whose gradient has noise in it, as that of small batches has. Crosses mark where they end, a star the minima, a plus
+the saddle points.
 Written are optimizer_trajectories.png and optimizer_trajectories.gif.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import tinygrad_mlsp as tg
-from tinygrad_mlsp import optim
+from tinygrad_mlsp import optim, viz
 
 FIRST = {  # method: its rate on each surface
     "sgd": (0.05, 0.01, 0.02), "momentum": (0.03, 0.002, 0.005), "nesterov": (0.03, 0.002, 0.005),
@@ -50,20 +51,19 @@ def noisy(f, strength=1.5, seed=0):
     return lambda p: f(p) + (p * (strength * draw.standard_normal(2))).sum()
 
 
-# title, what is drawn, what is minimized (made anew for each method), residuals, start, minima, window
+# title, what is drawn, what is minimized (made anew for each method), residuals, start, window
 SURFACES = [
-    ("Saddle: x² − y² + y⁴", saddle, lambda: saddle, None, (-1.0, 0.01), [(0, 0.5**0.5), (0, -(0.5**0.5))],
-     (-1.2, 0.8, -1.0, 1.2)),
-    ("Valley: Beale", beale, lambda: beale, beale_residuals, (0.7, 1.4), [(3, 0.5)], (-0.4, 4.4, -1.2, 1.8)),
-    ("Ravine, gradient with noise", ravine, lambda: noisy(ravine), None, (-2.2, 0.1), [(0, 0)],
-     (-2.6, 1.4, -0.9, 1.9)),
+    ("Saddle: x² − y² + y⁴", saddle, lambda: saddle, None, (-1.0, 0.01), ((-1.2, 0.8), (-1.0, 1.2))),
+    ("Valley: Beale", beale, lambda: beale, beale_residuals, (0.7, 1.4), ((-0.4, 4.4), (-1.2, 1.8))),
+    ("Ravine, gradient with noise", ravine, lambda: noisy(ravine), None, (-2.2, 0.1),
+     ((-2.6, 1.4), (-0.9, 1.9))),
 ]  # fmt: skip
 
 
 def ways(steps):
     """For each surface, each method's points."""
     found = []
-    for i, (_, _, make, residuals, start, _, _) in enumerate(SURFACES):
+    for i, (_, _, make, residuals, start, _) in enumerate(SURFACES):
         rows = [{}, {}]
         for method, rates in FIRST.items():
             rows[0][method] = optim.minimize(make(), [*start], method, max_iter=steps, lr=rates[i]).trajectory
@@ -81,25 +81,18 @@ def ways(steps):
 
 def draw(figure, found):
     """The surfaces with all ways; returns a function that shows the ways up to a share of their steps."""
-    import matplotlib.colors
+    import matplotlib
 
     grid = figure.subplots(2, len(SURFACES))
     colors = matplotlib.colormaps["tab10"]
-    gray = matplotlib.colors.LinearSegmentedColormap.from_list("light", ["white", "0.72"])
     shown, handles = [], [{}, {}]
-    for column, (title, f, _, _, start, minima, (left, right, low, high)) in enumerate(SURFACES):
-        x, y = np.meshgrid(np.linspace(left, right, 100), np.linspace(low, high, 100))
-        z = f(np.stack([x, y]))
-        depth = np.log1p(z - z.min()) if column else z
+    for column, (title, f, _, _, start, window) in enumerate(SURFACES):
+        marks = viz.critical_points(f, window)
         for row in range(2):
-            axes = grid[row][column]
-            axes.contourf(x, y, depth, 18, cmap=gray)
-            axes.contour(x, y, depth, 18, colors="0.6", linewidths=0.4)
-            axes.set(xlim=(left, right), ylim=(low, high), xlabel="x" if row else "", ylabel="" if column else "y")
+            axes = viz.landscape(f, window, critical=marks, axes=grid[row][column])
+            axes.set(xlabel="x" if row else "", ylabel="" if column else "y")
             axes.set_title(f"{title}, {('first', 'second')[row]} order", fontsize=10)
-            axes.tick_params(labelsize=8)
             axes.plot(*start, "o", color="black", markersize=5, zorder=5)
-            axes.plot(*np.transpose(minima), "*", color="gold", markeredgecolor="black", markersize=18, zorder=4)
             names = list(FIRST) if row == 0 else list(SECOND)
             for name, points in found[column][row].items():
                 at = names.index(name)

@@ -527,6 +527,18 @@ def to_device(array: Any, device: str) -> Any:
     return space.asarray(array)
 
 
+def norm_of(array: Any) -> Any:
+    """√Σ|x|² as a float64 on the array's device: nothing is moved, and float32 neither under- nor overflows."""
+    xp = space_of(array)
+    x = xp.abs(array) if array.dtype.kind == "c" else array
+    x = x.reshape(-1).astype("float64")
+    if array.dtype.itemsize < 8 or not x.size:
+        return xp.sqrt(xp.dot(x, x))
+    top = xp.max(xp.abs(x))  # squares of float64 may
+    x = x / xp.where((top > 0) & (top < math.inf), top, 1.0)
+    return xp.where(top < math.inf, top, 1.0) * xp.sqrt(xp.dot(x, x))
+
+
 def to_numpy(array: Any) -> np.ndarray[Any, Any]:
     """A NumPy array of the same values; shares memory on the CPU."""
     return array if isinstance(array, np.ndarray) else to_device(array, "cpu")

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -397,6 +398,9 @@ class Survey:
         counts = f"{noticed} noticed, {same} change nothing here, {len(self.unnoticed)} not noticed"
         foot = f"{len(self.mutants)} faults: {counts}"
         return "\n".join([head, *map(str, self.mutants), foot])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 Check = Callable[..., Any]

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingDependency
+from ..viz.flow import VANISHES
 from .page import MARK, Picture, page, percent
-from .vanishing import VANISHES, FileError, Result, Settings, folded
+from .vanishing import FileError, Result, Settings, folded
 
 OURS = re.compile(
     r"index\.html|(figures|gains|profiles|curves)\.csv|graphs/\w+\.(svg|dot)|plots/\w+\.(svg|png)"

@@ -25,10 +25,10 @@ from ..namespace import concat
 from ..random import Generator
 from ..tensor import Tensor, no_grad
 from ..viz import Graph, trace
+from ..viz.flow import Verdict, judge
 from ..viz.tape import norm
 
 CLASSES = 10
-VANISHES, EXPLODES = 1e-2, 1e2  # the first layer's gradient over the last's: below, above
 MOMENTUM, CLIP = 0.9, 1.0  # of the optimizer: its momentum, and the largest norm of a whole gradient
 
 
@@ -73,14 +73,6 @@ class Settings:
     epochs: int = 20
     learning_rate: float = 0.05
     batch_size: int = 64
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the gradient does on its way from the last layer to the first."""
-
-    word: str  # healthy, vanishes, explodes, zero, diverged
-    sentence: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,40 +155,6 @@ def per_layer(norms: Sequence[float] | NDArray[np.float64]) -> float:
         return math.nan
     # the logarithms apart, since their ratio may be too small or large for a float
     return math.exp((math.log(first) - math.log(last)) / (len(norms) - 1)) if first > 0 else 0.0
-
-
-def judge(norms: Sequence[float] | NDArray[np.float64], unit: str = "layer", losses: Sequence[float] = ()) -> Verdict:
-    """The verdict on the norms from the first layer to the last: vanishes below 1/100 of the last, explodes above 100×.
-
-    The layer that is named is the first, walking back from the loss, that is beyond the threshold.
-    """
-    norms = np.asarray(norms, float)
-    if not np.isfinite(norms).all():
-        return Verdict("diverged", "diverged: the gradient is not a finite number at the start")
-    if not norms.any():
-        return Verdict("zero", f"the gradient is exactly zero at every {unit}")
-    numbers = np.arange(1, len(norms) + 1)
-    diverged = ""
-    if not np.isfinite(losses).all():
-        epoch = int(np.argmin(np.isfinite(losses))) + 1
-        diverged = f"; diverged while training: the loss is not a finite number in epoch {epoch}"
-    if norms[-1] == 0:
-        return Verdict("zero", f"the gradient is exactly zero at {unit} {len(norms)}{diverged}")
-    if norms[0] == 0:
-        where = numbers[norms == 0][-1]
-        return Verdict("zero", f"the gradient is exactly zero at {unit} {where} and before{diverged}")
-    with np.errstate(over="ignore"):
-        relative = norms / norms[-1]
-    if relative[0] < VANISHES:
-        where = numbers[relative < VANISHES][-1]
-        text = f"vanishes: below 1/100 of {unit} {len(norms)}'s from {unit} {where} back"
-    elif relative[0] > EXPLODES:
-        where = numbers[relative > EXPLODES][-1]
-        text = f"explodes: above 100 × {unit} {len(norms)}'s from {unit} {where} back"
-    else:
-        text = f"healthy: within a factor of 100 of {unit} {len(norms)}'s"
-    word = "diverged" if diverged else text.partition(":")[0]
-    return Verdict(word, text + diverged)
 
 
 # Training and measuring

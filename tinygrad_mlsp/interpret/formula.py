@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,9 @@ class Formula:
     def _repr_latex_(self) -> str | None:
         rows = r" \\ ".join(line.replace(" = ", " &= ", 1) for line in self.lines())
         return rf"$\begin{{aligned}} {rows} \end{{aligned}}$" if self.style == "latex" else None
+
+    def _repr_html_(self) -> str | None:
+        return None if self.style == "latex" else f"<pre>{escape(str(self))}</pre>"
 
 
 LETTERS = {

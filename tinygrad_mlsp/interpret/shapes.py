@@ -16,6 +16,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 from types import FrameType
 from typing import Any
 
@@ -71,6 +72,9 @@ class Cost:
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in table]
         return "\n".join([*lines, f"at most {self.peak_bytes:,} bytes at one time"])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 class _Rows(Meter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
 from ..errors import OptionError
@@ -72,6 +73,9 @@ class Summary:
             f"operations      {self.operations:,} forward (a multiply-add is 2)",
             f"arrays made     {_size(self.bytes)}, at most {_size(self.peak_bytes)} at one time",
         ])  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 def summary(model: Module, *inputs: Any, dtype: Any = "float32", training: bool = False, depth: int = 99) -> Summary:

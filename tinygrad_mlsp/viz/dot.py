@@ -189,7 +189,8 @@ def _legend(whole: Any, graphviz: Any, colours: "Scale", edges: "tuple[Edge, ...
         samples.append((number(None), None))
     note = ["‖∂L‖: norm of the gradient", "that came back along the edge"]
     if any(edge.gain is not None for edge in edges):
-        note.append("×: against what reached the operation")
+        note.append("× gain: against what reached the operation;")
+        note.append("along a chain, ‖∂L‖ is their product")
     legend = graphviz.Digraph(
         name="cluster_legend",
         graph_attr={

@@ -250,7 +250,8 @@ class Explanation:
 
     def text(self) -> str:
         """The derivation in plain lines."""
-        out = [self.walk.title or "One backward pass, step by step", "", *self._opening(), "", "Forward", ""]
+        title = visible(self.walk.title or "One backward pass, step by step")
+        out = [title, "", *self._opening(), "", "Forward", ""]
         scope = ""
         for part in self.forward:
             if part.scope != scope:
@@ -413,6 +414,7 @@ def _plain_line(line: Line) -> str:
 
 
 def _escaped(text: str) -> str:
+    text = visible(text)
     for mark in "\\`*_#<>[]|":
         text = text.replace(mark, f"\\{mark}")
     return text

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Literal
 
 from ..errors import Error, MissingDependency, OptionError
-from . import dot, layout
+from . import dot, export, layout
 
 Kind = Literal["operation", "parameter", "input", "constant", "group"]
 Unit = int | tuple[Any, ...]  # what a node is folded into: itself (its id), a scope, or a range of neighbours
@@ -45,7 +45,7 @@ class Edge:
     before: float | None = None  # in a diff, the norm that it had
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graph:
     """Nodes, the operations in the order of their creation, and the edges between them."""
 
@@ -88,7 +88,8 @@ class Graph:
         operations outside all scopes, are folded into ranges of neighbours ("t=0 … t=9").
 
         A group of one node stays that node. Edges between the same two nodes become one; its norm is the square root
-        of the sum of the squares of those that were computed, that is the norm of all these gradients as one vector.
+        of the sum of the squares of those that were computed, that is the norm of all these gradients as one vector;
+        its gain is that over what reached the group, so along a chain the gains' product is still the gradient's norm.
         What reached what still does. Takes linear time, without recursion.
 
         Raises: OptionError unless one of `depth` ≥ 0 and `limit` ≥ 1 is given.
@@ -165,6 +166,7 @@ class Graph:
         between: dict[tuple[Unit, Unit], list[Edge]] = {}
         for edge in self.edges:
             between.setdefault((unit_of[edge.source], unit_of[edge.target]), []).append(edge)
+        reached = self._reached(unit_of)
         edges: list[Edge] = []
         for (a, b), several in between.items():
             if a == b:
@@ -172,8 +174,28 @@ class Graph:
             if len(members[a]) == 1 == len(members[b]):  # the two edges of x * x stay two
                 edges.extend(several)
             else:
-                edges.append(_joined(group[a].id, group[b].id, several))
+                edges.append(_joined(group[a].id, group[b].id, several, reached.get(b)))
         return replace(self, nodes=tuple(group.values()), edges=tuple(edges))
+
+    def _reached(self, unit_of: dict[int, Unit]) -> dict[Unit, float]:
+        """The norm of the gradient that reached each unit: at the results that others use, or at the last of all."""
+        at_node = {e.target: e.norm / e.gain for e in self.edges if e.norm is not None and e.gain}
+        out: dict[int, list[float]] = {}  # what comes from outside the unit, edge by edge
+        inside: set[int] = set()  # results that their own unit uses too
+        for edge in self.edges:
+            if unit_of[edge.source] == unit_of[edge.target]:
+                inside.add(edge.source)
+            elif edge.norm is not None:
+                out.setdefault(edge.source, []).append(edge.norm)
+        arrived: dict[Unit, list[float]] = {}
+        for node in self.nodes:
+            if node.kind in dot.SOURCES or (node.id in inside and node.id not in out):
+                continue
+            if node.id in at_node and node.id not in inside:
+                arrived.setdefault(unit_of[node.id], []).append(at_node[node.id])
+            elif node.id in out:
+                arrived.setdefault(unit_of[node.id], []).append(math.hypot(*out[node.id]))
+        return {unit: math.hypot(*norms) for unit, norms in arrived.items()}
 
     def drawable(self, limit: int = LIMIT) -> "Graph":
         """The graph, folded until it has at most `limit` nodes and its edges are few and short enough to lay out."""
@@ -196,6 +218,53 @@ class Graph:
         """
         return self._drawn("svg", rankdir, scale, limit).decode()
 
+    def html(
+        self, *, rankdir: str = "TB", scale: tuple[float, float] | None = None, limit: int | None = LIMIT
+    ) -> str:
+        """The drawing and the same in words, in one page that stands alone, in light and dark, without script.
+
+        Raises: as `svg`.
+        """
+        return export.page(self.title or "Graph", self.svg(rankdir=rankdir, scale=scale, limit=limit), self.text())
+
+    def to_json(self) -> str:
+        """The whole graph as JSON that `from_json` reads; ids are places in the list of nodes."""
+        return export.written(export.graph_record(self))
+
+    @staticmethod
+    def from_json(text: str | bytes) -> "Graph":
+        """The graph that `to_json` wrote, its nodes numbered by their places.
+
+        Raises: OptionError for what is not such a text.
+        """
+        return export.graph_of_record(text)
+
+    def networkx(self) -> Any:
+        """The whole graph as a networkx.MultiDiGraph, all fields of nodes and edges as attributes.
+
+        Raises: MissingDependency without networkx.
+        """
+        return export.networkx_graph(self)
+
+    def __repr__(self) -> str:
+        title = f" {dot.visible(self.title, 60)}" if self.title else ""
+        return f"<Graph{title} of {_many(self.operations, 'operation')}>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_svg_(self) -> str | None:
+        try:
+            return self.svg() if self.nodes else None
+        except (MissingDependency, layout.LayoutFailed):
+            return None
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What a notebook shows where nothing can draw: the first sentences."""
+        lines = self.text().splitlines()
+        more = [f"and {len(lines) - 60:,} lines more: print() it"] if len(lines) > 60 else []
+        printer.text("\n".join([*lines[:60], *more]))
+
     def save(
         self,
         path: str | PathLike[str],
@@ -204,22 +273,27 @@ class Graph:
         scale: tuple[float, float] | None = None,
         limit: int | None = LIMIT,
     ) -> None:
-        """Write .dot (the whole graph), or .svg, .png or .pdf (folded to `limit` nodes).
+        """Write .dot or .json (the whole graph), or .svg, .png, .pdf or .html (folded to `limit` nodes).
 
         Raises: OptionError for another ending or a folder that is not there. MissingDependency if nothing here can
             draw the format; the drawing's DOT text is then written beside it.
         """
-        target, format = layout.target(path, ("dot", "svg", "png", "pdf"))
-        if format == "dot":
-            layout.write_whole(target, self.dot(rankdir=rankdir, scale=scale).encode())
+        target, format = layout.target(path, ("dot", "svg", "png", "pdf", "html", "json"))
+        if format in ("dot", "json"):
+            text = self.to_json() if format == "json" else self.dot(rankdir=rankdir, scale=scale)
+            layout.write_whole(target, text.encode())
             return
         try:
-            layout.write_whole(target, self._drawn(format, rankdir, scale, limit))
+            if format == "html":
+                data = self.html(rankdir=rankdir, scale=scale, limit=limit).encode()
+            else:
+                data = self._drawn(format, rankdir, scale, limit)
+            layout.write_whole(target, data)
         except MissingDependency as error:
             graph = self if limit is None else self.drawable(limit)
-            text = target.with_suffix(".dot")
-            layout.write_whole(text, graph.dot(rankdir=rankdir, scale=scale).encode())
-            raise MissingDependency(f"{error} The drawing's DOT text is in {text}.") from None
+            beside = target.with_suffix(".dot")
+            layout.write_whole(beside, graph.dot(rankdir=rankdir, scale=scale).encode())
+            raise MissingDependency(f"{error} The drawing's DOT text is in {beside}.") from None
 
     def _drawn(self, format: str, rankdir: str, scale: tuple[float, float] | None, limit: int | None) -> bytes:
         graph = self if limit is None else self.drawable(limit)
@@ -300,7 +374,7 @@ def _group(unit: Unit, nodes: list[Node], leaving: set[int]) -> Node:
     )
 
 
-def _joined(source: int, target: int, edges: list[Edge]) -> Edge:
+def _joined(source: int, target: int, edges: list[Edge], reached: float | None) -> Edge:
     norms = [edge.norm for edge in edges if edge.norm is not None]
     old = [edge.before for edge in edges if edge.before is not None]
     arguments = {edge.argument for edge in edges}
@@ -309,6 +383,7 @@ def _joined(source: int, target: int, edges: list[Edge]) -> Edge:
         target,
         argument=arguments.pop() if len(arguments) == 1 else "",
         norm=math.hypot(*norms) if norms else None,
+        gain=math.hypot(*norms) / reached if norms and reached else None,
         count=sum(edge.count for edge in edges),
         change=_change(edge.change for edge in edges),
         before=math.hypot(*old) if old else None,

@@ -3,11 +3,13 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from io import BytesIO
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingDependency
+from .dot import visible
 from .layout import target, write_whole
 
 if TYPE_CHECKING:
@@ -91,6 +93,73 @@ def gradient_profile(
     return figure
 
 
+def heat_map(
+    values: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    label: str = "",
+    xlabel: str = "",
+    log: bool = True,
+    most: float | None = None,
+    title: str = "",
+) -> "Axes":
+    """A table as colours, dark for little, with numbers in some of its cells, as axes that can be changed.
+
+    With `log` the colours go by log₁₀; what has none stands in its cell as 0 or ∞, and NaN is an empty, grey cell.
+    Without, values are shares, and the colours go from 0 to `most` (or the largest).
+
+    Shapes: values [rows, columns].
+    Raises: MissingDependency without matplotlib.
+    """
+    import numpy as np
+
+    table = np.asarray(values, float)
+    figure, (axes,) = _figure(1, title)
+    figure.set_size_inches(8.5, min(14.0, max(2.6, 1.7 + 0.17 * len(rows))))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shown = np.log10(table) if log else table.copy()
+    shown[~np.isfinite(shown)] = np.nan
+    finite = shown[np.isfinite(shown)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if log:
+        low, high = min(low, high - 1), high
+    else:
+        low, high = 0.0, max(high, 0.01) if most is None else most
+    axes.grid(False)
+    axes.set_facecolor("#eeeeee")
+    image = axes.imshow(shown, aspect="auto", cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
+    bar = figure.colorbar(image, ax=axes, label=label, pad=0.015)
+    bar.outline.set_visible(False)
+    if log:
+        step = max(1, math.ceil((high - low) / 8))
+        decades = [d for d in range(math.ceil(low), math.floor(high) + 1) if d % step == 0]
+        if len(decades) > 1:
+            bar.set_ticks(decades, labels=[f"$10^{{{d}}}$" for d in decades])
+        else:
+            bar.set_ticks([low, high], labels=[f"{10.0**v:.1e}" for v in (low, high)])
+    down, across = -(-len(rows) // 40) or 1, -(-len(columns) // 20) or 1
+    axes.set_yticks(range(0, len(rows), down), [rows[i] for i in range(0, len(rows), down)], fontsize=7)
+    axes.set_xticks(range(0, len(columns), across), [columns[i] for i in range(0, len(columns), across)], fontsize=7)
+    room = 9 if log else 18
+    each = -(-len(columns) // room) or 1  # a number fits in one of these
+    for i in range(0, len(rows), down):
+        for j in range(0, len(columns)):
+            v, found = table[i, j], shown[i, j]
+            plain = not math.isnan(found)
+            if plain and (j % each or (not log and v < 0.005)):
+                continue
+            if plain:
+                text = f"{v:.0e}".replace("e-0", "e-").replace("e+0", "e") if log else f"{v:.0%}"
+            else:
+                text = "0" if v == 0 else "∞" if v == math.inf else "" if math.isnan(v) else "–"
+            light = plain and found > low + 0.6 * (high - low)
+            axes.text(j, i, text, ha="center", va="center", fontsize=6.5,
+                      color="black" if light or not plain else "white")  # fmt: skip
+    axes.set_xlabel(xlabel)
+    return axes
+
+
 def training_curves(
     loss: Mapping[str, Sequence[float]],
     accuracy: Mapping[str, Sequence[float]] | None = None,
@@ -135,18 +204,37 @@ def training_curves(
 
 
 def save_figure(figure: "Figure", path: str | PathLike[str]) -> None:
-    """Write .svg or .png; the same figure gives the same bytes, and the file is whole or not there.
+    """Write .svg, .png or .pdf; the same figure gives the same bytes, and the file is whole or not there.
 
     Raises: OptionError for another ending, or a folder that is not there.
     """
     import matplotlib
 
-    file, format = target(path, ("svg", "png"))
+    file, format = target(path, ("svg", "png", "pdf"))
     data = BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "tinygrad_mlsp", "svg.fonttype": "path"}):
-        metadata = {"Date": None, "Creator": None} if format == "svg" else {"Software": None}
-        figure.savefig(data, format=format, dpi=144, metadata=metadata)
+        undated: dict[str, dict[str, Any]] = {
+            "svg": {"Date": None, "Creator": None}, "png": {"Software": None}, "pdf": {"CreationDate": None},
+        }  # fmt: skip
+        figure.savefig(data, format=format, dpi=144, metadata=undated[format])
     write_whole(file, data.getvalue())
+
+
+def shows_itself(figure: "Figure") -> None:
+    """Lets a notebook show the figure, and each of its axes, where pyplot has not been imported either."""
+    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
+    figure.add_axobserver(_axes_show_it)
+
+
+def _axes_show_it(figure: "Figure") -> None:
+    for axes in figure.axes:
+        axes._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
+
+
+def _png(figure: "Figure") -> bytes:
+    data = BytesIO()
+    figure.savefig(data, format="png", dpi=100)
+    return data.getvalue()
 
 
 def _figure(panels: int, title: str) -> "tuple[Figure, list[Axes]]":
@@ -160,6 +248,7 @@ def _figure(panels: int, title: str) -> "tuple[Figure, list[Axes]]":
         ) from error
     figure = Figure(figsize=(8.5, 4.6 if panels == 1 else 6.8), layout="constrained")
     FigureCanvasAgg(figure)
+    shows_itself(figure)
     figure.suptitle(title, fontsize=12)
     many = [figure.add_subplot(panels, 1, i + 1) for i in range(panels)]
     for axes in many:
@@ -243,5 +332,5 @@ def _name(
         axes.add_line(
             Line2D(sample, [place] * 3, transform=axes.transAxes, clip_on=False, **{**look, "markevery": [1]})
         )
-        axes.text(edge + away * 0.105, place, name.replace("$", r"\$"), transform=axes.transAxes, va="center",
-                  ha="right" if side == 0 else "left", fontsize=9)  # fmt: skip
+        axes.text(edge + away * 0.105, place, visible(name, 60).replace("$", r"\$"), transform=axes.transAxes,
+                  va="center", ha="right" if side == 0 else "left", fontsize=9)  # fmt: skip

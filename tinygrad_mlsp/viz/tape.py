@@ -139,6 +139,15 @@ class Trace:
             gain = norm(part) / arrived if arrived else None
         self._came_back.setdefault((node.order, whole(parent).order), []).append((norm(part), gain))
 
+    def __repr__(self) -> str:
+        return f"<Trace: {self.graph()!r}; graph() has it>"
+
+    def _repr_svg_(self) -> str | None:
+        return self.graph()._repr_svg_()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        self.graph()._repr_pretty_(printer, cycle)
+
     def _keep(self, node: TapeNode) -> None:
         if node.order in self._nodes or node.recipe is PART:
             return

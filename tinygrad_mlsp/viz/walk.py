@@ -25,6 +25,7 @@ from ..recipe import PART, FullRecipe
 from ..recipe import Node as TapeNode
 from ..sweep import backward, reach
 from ..tensor import Tensor
+from . import export
 from .graph import Graph, Node
 from .tape import Trace, _check_tensor, constant_order, containing, norm, whole
 
@@ -132,7 +133,7 @@ class Leaf:
     gradient: Value | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Walk:
     """One backward pass. `steps` are in the order of the computation; backward goes through `steps[::-1]`."""
 
@@ -153,6 +154,24 @@ class Walk:
     def users(self, id: int) -> list[tuple[Step, Argument]]:
         """The steps that use a node, and as which argument: the paths on which its gradient comes back."""
         return [(step, a) for step in self.steps for a in step.arguments if a.source == id]
+
+    def to_json(self) -> str:
+        """Steps, leaves and graph as JSON; numbers are exact, formulas and options are texts."""
+        return export.written(export.walk_record(self))
+
+    def __repr__(self) -> str:
+        return f"<Walk of {len(self.steps):,} steps; explain() or play() it>"
+
+    def _repr_html_(self) -> str:
+        """The first and last steps, with the norms of value and gradient."""
+        size = lambda v: "" if v is None else f"{v.norm:.4g}"
+        rows = [
+            (s.letter, s.op, ".".join(s.scope), str(list(s.shape)), size(s.value), size(s.gradient)) for s in self.steps
+        ]
+        if len(rows) > 20:
+            rows = [*rows[:10], ("…",) * 6, *rows[-10:]]
+        title = f"{self.title or 'One backward pass'}: {len(self.steps):,} steps"
+        return export.table(title, ("", "operation", "in", "shape", "‖value‖", "‖∂L‖"), rows)
 
 
 class _Watcher:
