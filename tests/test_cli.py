@@ -260,6 +260,7 @@ def number():
 @pytest.fixture
 def script(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(SCRIPT)
+    (tmp_path / "bare.py").write_text("import tinygrad_mlsp as tg\nloss = tg.Tensor(2.0, requires_grad=True) * 3\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -287,6 +288,18 @@ def test_play_and_diff(script, capsys):
     assert code == 0 and out.startswith("mine.py: 2 operations; mine:other: "), err
 
 
+def test_flow(script, capsys):
+    code, out, err = look(capsys, "flow", "sigmoid", "--depth", "12")
+    assert code == 0, err
+    assert out.startswith("vanishing: below 1/100 of the last layer's") and "skip connections" in out
+    assert "layers.0.0 Linear " in out
+    code, out, err = look(capsys, "flow", "rnn")
+    assert code == 0 and "t=64: ‖∂L/∂h‖ = " in out and "h: vanishes" in out, err
+    code, out, err = look(capsys, "flow", "mine.py:other", "--output", "flow.svg")
+    assert (code, out) == (0, "flow.svg: flow of mine.py:other\n"), err
+    assert "<svg" in (script / "flow.svg").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
@@ -298,6 +311,7 @@ def test_play_and_diff(script, capsys):
         (["explain", "mine.py:number"], 2, "number gives a float; a scalar Tensor is wanted"),
         (["play", "mine.py", "--output", "x.pdf"], 2, "its name must end in .html"),
         (["explain", "mine.py", "--output", "no/x.md"], 2, "there is no folder 'no'; make it first"),
+        (["flow", "bare.py"], 2, "the script needs a function loss(), and the net as `model`"),
         (["diff", "tanh"], 2, "the following arguments are required: OTHER"),
     ],
 )

@@ -1,4 +1,5 @@
-"""The command line: `tinygrad-mlsp vanishing`, `draw`, and to look into one backward pass `explain`, `play`, `diff`."""
+"""The command line: `tinygrad-mlsp vanishing`, `draw`, and to look into one backward pass `explain`, `play`, `diff`,
+`flow`."""
 
 from __future__ import annotations
 
@@ -9,10 +10,13 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
 from .errors import Error, OptionError
+
+if TYPE_CHECKING:
+    from .experiments.subject import Subject
 
 PROGRAM = "tinygrad-mlsp"
 # What the job can train, kept here so that --help needs none of it; a test holds it equal to experiments.vanishing's.
@@ -152,6 +156,9 @@ def _parser() -> argparse.ArgumentParser:
                  "Writes one page that needs no network: open it in a browser."),
         "diff": ("tell what differs between two backward passes, in structure and in numbers",
                  "Prints what came, what went and which norms changed; --output draws both graphs in one."),
+        "flow": ("tell where the gradient dies or grows, layer by layer or step by step, and what to try",
+                 "Prints what reached each layer (of a recurrent net: each time step), dead and\n"
+                 "saturated units, and the verdict; --output draws it."),
     }  # fmt: skip
     for name, (short, long) in looks.items():
         look = commands.add_parser(
@@ -166,7 +173,12 @@ def _parser() -> argparse.ArgumentParser:
         look.add_argument("target", type=_text, metavar="TARGET", help="what to look at")
         if name == "diff":
             look.add_argument("other", type=_text, metavar="OTHER", help="what to compare it with")
-        endings = {"explain": ".txt, .md or .html", "play": ".html", "diff": ".svg, .dot, .png, .pdf or .txt"}[name]
+        endings = {
+            "explain": ".txt, .md or .html",
+            "play": ".html",
+            "diff": ".svg, .dot, .png, .pdf or .txt",
+            "flow": ".svg, .png or .pdf",
+        }[name]
         default = " (default: player.html)" if name == "play" else " (default: none, it is printed)"
         look.add_argument("--output", type=_text, metavar="FILE", help=f"a file ending in {endings}{default}")
         look.add_argument("--batch-size", type=_whole(2, 1_000), default=8, metavar="N", help="images (default: 8)")
@@ -260,21 +272,56 @@ def _look(options: argparse.Namespace) -> None:
     names = ("depth", "width", "activation", "init", "device", "seed", "batch_size")
     settings = vanishing.Settings(**{name: getattr(options, name) for name in names})
     output = options.output or ("player.html" if options.command == "play" else None)
-    made: viz.Explanation | viz.Player | viz.Diff
+    first = subject(options.target, settings)
+    made: viz.Explanation | viz.Player | viz.Diff | _Flow
     if options.command == "diff":
-        walks = subject(options.target, settings), subject(options.other, settings)
-        made = viz.diff(*walks, names=(options.target, options.other))
+        second = subject(options.other, settings)
+        made = viz.diff(first.walk(), second.walk(), names=(options.target, options.other))
+    elif options.command == "flow":
+        made = _Flow(first)
     else:
-        look = viz.explain if options.command == "explain" else viz.play
-        made = look(subject(options.target, settings))
+        made = (viz.explain if options.command == "explain" else viz.play)(first.walk())
     if output is None:
-        print(made, end="")
+        print(str(made).rstrip())
         return
     try:
         made.save(output)
     except OSError as problem:
         raise vanishing.FileError(f"cannot write {output}: {problem.strerror or problem}") from problem
     print(f"{output}: {options.command} of {options.target}")
+
+
+class _Flow:
+    """The gradient through time, where something recurs; else layer by layer."""
+
+    def __init__(self, subject: Subject) -> None:
+        from . import viz
+        from .errors import GraphError
+
+        self.text: str
+        try:
+            through = viz.through_time(subject.walk(keep=1))
+            self.text, self.profile = through.text(), through.profile
+            return
+        except GraphError:
+            pass
+        if subject.compute is None or subject.model is None:
+            raise OptionError(
+                f"{subject.title}: flow looks at a Module while it computes; the script needs a function loss(), and "
+                "the net as `model` (or let the function return both)"
+            )
+        with viz.watch(subject.model, every=1) as flow:
+            subject.compute().backward()
+        self.text, self.profile = flow.text(), flow.profile
+
+    def __str__(self) -> str:
+        return self.text
+
+    def save(self, path: str) -> None:
+        from .viz.plots import save_figure
+
+        figure: Any = self.profile().figure
+        save_figure(figure, path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

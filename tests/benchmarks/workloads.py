@@ -114,7 +114,7 @@ WORKLOADS = [
         {"depth": 3, "width": 4, "batch": 5}, {"time": 0.5},
     ),
     Workload(
-        "W4w", "the same while viz.watch records one step in ten", "deep_watched", deep, {},
+        "W4w", "the same while viz.watch records every step", "deep_watched", deep, {},
         {"depth": 3, "width": 4, "batch": 5},
     ),
     Workload(

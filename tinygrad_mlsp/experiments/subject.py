@@ -8,24 +8,42 @@ package.module:f    the same, imported
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import runpy
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import Error, OptionError
 from ..nn import Module
 from ..tensor import Tensor
-from ..viz import Walk, trace, walk
+from ..viz import Trace, Walk, trace, walk
 from .vanishing import NETS, Net, Settings, first_batch, load
 
 
-def subject(target: str, settings: Settings, keep: int | None = None) -> Walk:
-    """One backward pass of the target.
+@dataclass
+class Subject:
+    """A computation that can be looked at: its scalar, how to compute it once more, and what names its parts."""
+
+    title: str
+    loss: Tensor
+    compute: Callable[[], Tensor] | None  # None where a script left only a result
+    model: Module | None
+    names: dict[str, Tensor]
+    seen: Trace
+
+    def walk(self, keep: int | None = None) -> Walk:
+        """One backward pass of it."""
+        return walk(self.loss, self.model, names=self.names, title=self.title, trace=self.seen, keep=keep)
+
+
+def subject(target: str, settings: Settings) -> Subject:
+    """The target, computed once.
 
     Raises: OptionError for a target that is none; Error, with the user's own line, where the user's code fails.
     """
@@ -33,9 +51,10 @@ def subject(target: str, settings: Settings, keep: int | None = None) -> Walk:
         images = load(settings)
         x, y = first_batch(settings, target, images)
         net = Net(settings, target, images)
+        compute = functools.partial(net.loss, x, y)
         with trace(net.model) as seen:
-            answer = net.loss(x, y)
-        return walk(answer, net.model, title=f"{NETS[target].title} net", trace=seen, keep=keep)
+            answer = compute()
+        return Subject(f"{NETS[target].title} net", answer, compute, net.model, {}, seen)
     place, colon, name = target.rpartition(":")
     if not colon or (len(place) == 1 and place.isalpha()):  # C:\script.py
         place, name = target, ""
@@ -47,6 +66,7 @@ def subject(target: str, settings: Settings, keep: int | None = None) -> Walk:
         )
     if is_file and not Path(place).is_file():
         raise OptionError(f"there is no file {place!r}")
+    name = name or "loss"
     with trace() as seen, _of_the_user(target):
         if is_file:
             scope = _run(Path(place))
@@ -56,18 +76,27 @@ def subject(target: str, settings: Settings, keep: int | None = None) -> Walk:
                 scope = vars(importlib.import_module(place))
             finally:
                 sys.path.remove("")
-        found = scope.get(name or "loss")
-        if callable(found) and not isinstance(found, Tensor):
-            found = found()
+        found = scope.get(name)
+        given = found if callable(found) and not isinstance(found, Tensor) else None
+        if given is not None:
+            found = given()
     if found is None:
-        raise OptionError(f"{place} has no {name or 'loss'}; it needs a function loss() or a Tensor of that name")
+        raise OptionError(f"{place} has no {name}; it needs a function loss() or a Tensor of that name")
     loss: Any
     loss, model = found if isinstance(found, tuple) and len(found) == 2 else (found, scope.get("model"))
     if not isinstance(loss, Tensor):
-        raise OptionError(f"{target}: {name or 'loss'} gives a {type(loss).__name__}; a scalar Tensor is wanted")
-    model = model if isinstance(model, Module) else None
+        raise OptionError(f"{target}: {name} gives a {type(loss).__name__}; a scalar Tensor is wanted")
+
+    def again() -> Tensor:
+        assert given is not None
+        with _of_the_user(target):
+            made: Any = given()
+        return made[0] if isinstance(made, tuple) else made
+
     names = {name: value for name, value in scope.items() if isinstance(value, Tensor) and not name.startswith("_")}
-    return walk(loss, model, names=names, title=target, trace=seen, keep=keep)
+    return Subject(
+        target, loss, None if given is None else again, model if isinstance(model, Module) else None, names, seen
+    )
 
 
 def _run(path: Path) -> dict[str, Any]:

@@ -118,10 +118,10 @@ def watch(model: Any, every: int = 50, *, keep: int = 500, sample: int = 256) ->
     At most `keep` records are held: beyond, every other one is dropped and `every` doubles. Histograms count a `sample`
     of the entries of each array.
 
-    `flow.remove()` takes all hooks away. Measured on a CPU, a step that is recorded takes 1.3 times as long where layers
-    are 1,024 wide, twice as long in a small MLP, and 4 to 5 times where there are 100 layers of 64 units, whose steps
-    are mostly overhead; those between records take no longer. So with every=50 a training takes 1 to 8 % longer, see
-    W4w of tests/benchmarks for every=10. From a GPU there is one transfer a record.
+    `flow.remove()` takes all hooks away. Measured on a CPU, a step that is recorded takes 1.4 times as long where
+    layers are 1,024 wide, 2 to 3 times in a small MLP, and 5 times with 100 layers of 64 units, whose steps are
+    mostly overhead; steps between records take no longer. With every=50 training takes up to 10 % longer, with
+    every=10 up to 40 % (W4w of tests/benchmarks has every=1). From a GPU there is one transfer a record.
 
     Raises: DTypeError for what has no modules and hooks; OptionError for numbers that are not whole, or less than 1.
     """
@@ -503,7 +503,9 @@ class Flow:
         names = [self._title(row) for row, here in zip(self._rows, there, strict=True) if here]
         figure = plots.gradient_profile(
             {f"step {steps[i]:,}": table[i, there].tolist() for i in places},
-            xlabel="layer, from the input to the loss", ylabel=MEASURES[measure], title=f"{MEASURES[measure]} layer by layer",
+            xlabel="layer, from the input to the loss",
+            ylabel=MEASURES[measure],
+            title=f"{MEASURES[measure]} layer by layer",
         )  # fmt: skip
         axes: Axes = figure.axes[0]
         few = range(0, len(names), -(-len(names) // 32) or 1)
@@ -549,7 +551,7 @@ class Flow:
         return plots.heat_map(
             shares, [row for row, n in zip(rows, total, strict=True) if n],
             ["0", *(f"$10^{{{d}}}$" for d in DECADES)], label="share of the entries", log=False,
-            xlabel=f"|{'∂L/∂W' if of == 'weight_gradient' else 'output'}|, from this decade on",
+            xlabel=f"|{'∂L/∂W' if of == 'weight_gradient' else 'output'}|, by decades",
             title=f"{of.replace('_', ' ')}s, {when}",
         )  # fmt: skip
 

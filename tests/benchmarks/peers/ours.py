@@ -61,7 +61,7 @@ def deep(p, watched=False):
     x, y = tg.Tensor(p.x), tg.Tensor(p.y)
     optimizer = optim.SGD(model.parameters(), lr=p.rate)
     if watched:
-        viz.watch(model, every=10)
+        viz.watch(model, every=1)
 
     def step():
         optimizer.zero_grad()
