@@ -32,7 +32,7 @@ OURS, REFERENCE = "tinygrad_mlsp", "PyTorch"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 SAMPLE = 0.02  # seconds of steps in one sample of a round
 STARTUP = "W9"
-DISTRIBUTIONS = {"scikit-learn": "scikit-learn"}  # of peers whose module has another name
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # of modules that another name installs
 SCRIPTS = {  # a minimal script in each library
     "NumPy alone": "import numpy as np; np.ones(3) * 2",
     OURS: "import tinygrad_mlsp as tg; x = tg.Tensor([1., 2.], requires_grad=True); (x * x).sum().backward()",
@@ -231,7 +231,7 @@ def main() -> None:
         if not installed(peer):
             print(f"{peer} is not installed: left out")
     peers = [p for p in chosen if installed(p)]
-    versions = {p: "here" if p == OURS else version(DISTRIBUTIONS.get(p, PEERS[p][1])) for p in peers}
+    versions = {p: "here" if p == OURS else version(DISTRIBUTIONS.get(PEERS[p][1], PEERS[p][1])) for p in peers}
     facts = {"threads": options.threads, "python": platform.python_version(), "versions": versions}
     print(
         f"{options.threads} thread(s), Python {facts['python']}", *(f"{p} {v}" for p, v in versions.items()), sep=", "
