@@ -231,6 +231,11 @@ def test_sampled_bounds_and_their_gradients_are_right_on_average(device: str) ->
     assert math.isclose(bound.loss().item(), -bound.value.mean().item())
     bound.loss().backward()
     alike(gradients(recognition) | gradients(net), expected, 0.05)
+    pairs = make(np.repeat(states_of(3)[[2, 5]], 10000, axis=0))  # two draws for each: the baseline is the other one
+    VariationalBound(
+        lambda h: net.log_joint(pairs, h), recognition(pairs), samples=2, generator=Generator(2)
+    ).loss().backward()
+    alike(gradients(recognition) | gradients(net), expected, 0.05)
     with pytest.raises(OptionError, match="leave `samples` out"):
         _ = bound.gap
     with pytest.raises(OptionError, match="2 samples or more"):
@@ -601,6 +606,19 @@ def test_deep_belief_nets_refuse_what_they_cannot_take(device: str) -> None:
         net.classify(v)
     with pytest.raises(OptionError, match="give both or neither"):
         DBN.greedy(3, (2,), v, labels=2, learn=lambda m, d: None)
+    with pytest.raises(OptionError, match="sizes of one or more"):
+        DBN.greedy(3, 2, v, learn=lambda m, d: None)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="learn is a function"):
+        DBN.greedy(3, (2,), v, learn="cd")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="begins with an RBM"):
+        DBN(3)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"end in Softmax\(2\)"):
+        DBN(rbm(device, 3, 2, 0), 2)
+    with pytest.raises(ShapeError, match="3 fantasies start from 3 rows, got 2"):
+        net.sample(3, 1, start=v)
+    with pytest.raises(OptionError, match="one layer"):
+        up_down(rbm(device, 3, 2, 0), v)  # type: ignore[arg-type]
+    assert net.log_likelihood(v[:0]).shape == (0,)
     with pytest.raises(OptionError, match="one layer"):
         up_down(DBN(rbm(device, 3, 2, 0)), v)
     with pytest.raises(OptionError, match="no bound"):

@@ -180,6 +180,15 @@ def test_a_machine_refuses_what_it_cannot_take(device: str) -> None:
         found.gibbs(make(np.zeros((2, 5))), clamp=np.zeros(3, bool))
     with pytest.raises(OptionError, match="`start`, which is missing"):
         found.sample(3, clamp=np.zeros(5, bool))
+    with pytest.raises(ShapeError, match="3 states start from 3 rows, got 2"):
+        found.sample(3, start=make(np.zeros((2, 5))))
+    for wrong in ({"chains": "many"}, {"free": 1.5}, {"clamped": 0}):
+        with pytest.raises(OptionError, match=f"TwoPhases: {next(iter(wrong))}"):
+            TwoPhases(found, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="sweeps"):
+        found.gibbs(make(np.zeros((2, 5))), -1)
+    with pytest.raises(DivergenceError, match="Look for NaN in the data"):
+        TwoPhases(found)(make(np.full((2, 3), np.nan)))
     with pytest.raises(OptionError, match="24"):
         BoltzmannMachine(30).log_partition()
     for bad, what in ((math.nan, "nan in row 1, column 2"), (2.0, r"outside \[0, 1\]")):
@@ -253,6 +262,18 @@ def test_blocks_of_layers_are_sampled_right(device: str) -> None:
     assert (v.numpy()[:, 1] == 1).all()
     given = p.reshape(2, 2, 16)[:, 1].reshape(-1)
     assert frequencies_fit(np.concatenate([v.numpy()[:, :1], h.numpy()], axis=1), given / given.sum())
+
+
+def test_fantasies_of_a_deep_machine_with_units_clamped(device: str) -> None:
+    found = deep(device)
+    start = np.array([[1.0, 0.0, 1.0]] * 2000)
+    v, h = found.sample(
+        2000, 30, start=maker(device)(start), clamp=np.array([True, False, True]), generator=Generator(2)
+    )
+    assert v.shape == (2000, 3) and h.shape == (2000, 7) and (v.numpy()[:, [0, 2]] == 1).all()
+    both = maker(device)(np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]]))
+    p = 1 / (1 + np.exp(-np.diff(found.log_likelihood(both).numpy())[0]))  # that the middle unit is on
+    assert abs(v.numpy()[:, 1].mean() - p) < 5 * math.sqrt(p * (1 - p) / 2000)  # a false alarm in two million
 
 
 def test_mean_field_is_a_best_factorial_q(device: str) -> None:
@@ -342,7 +363,14 @@ def test_the_modified_rbms_have_their_neighbours_twice(at: int, device: str) -> 
     assert {id(p) for p in rbm.parameters()} <= {id(p) for p in found.parameters()}
     rbm.free_energy(make(seen)).sum().backward()
     assert found.weights[at].grad is not None
-    assert found.pretraining_data(make(states_of(3)), at).shape == (8, seen.shape[1])
+    data = found.pretraining_data(make(states_of(3)), at)
+    assert data.shape == (8, seen.shape[1])
+    if at:  # what the RBM below makes of its own data
+        np.testing.assert_allclose(
+            data.numpy(),
+            found.pretraining_rbm(at - 1)(found.pretraining_data(make(states_of(3)), at - 1)).numpy(),
+            atol=1e-12,
+        )
 
 
 def test_annealed_importance_sampling_of_a_deep_machine(device: str) -> None:
@@ -357,6 +385,12 @@ def test_a_deep_machine_refuses_what_it_cannot_take(device: str) -> None:
     found, make = deep(device), maker(device)
     with pytest.raises(OptionError, match="two or more hidden layers"):
         DBM(3, 2)
+    with pytest.raises(OptionError, match="layer must be a whole number"):
+        found.pretraining_data(make(np.zeros((2, 3))), -1)
+    with pytest.raises(OptionError, match="`start`, which is missing"):
+        found.sample(3, clamp=np.zeros(3, bool))
+    with pytest.raises(ShapeError, match=r"start is \[3, 3\]"):
+        found.sample(3, start=make(np.zeros((2, 3))))
     with pytest.raises(OptionError, match="layers 0 to 2"):
         found.pretraining_rbm(3)
     with pytest.raises(ShapeError, match="clamp is a mask"):
@@ -365,7 +399,7 @@ def test_a_deep_machine_refuses_what_it_cannot_take(device: str) -> None:
         found.check_data(np.full((2, 3), np.nan), "learn")
     with pytest.raises(OptionError, match="cannot be centred"):
         found.rbm().center(make(np.zeros((2, 6))))
-    with pytest.raises(OptionError, match="at least 1"):
+    with pytest.raises(OptionError, match="chains must be a whole number of 1 or more"):
         MeanFieldPersistent(found, 0)
     with pytest.raises(ShapeError, match=r"data are \[batch, 3\]"):
         MeanFieldPersistent(found)(make(np.zeros((2, 4))))

@@ -11,7 +11,8 @@ from tinygrad_mlsp.op import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
-    "README.md", "docs/checking.md", "docs/data.md", "docs/optimizers.md", "docs/own_operations.md", "docs/training.md",
+    "README.md", "docs/checking.md", "docs/data.md", "docs/energy.md", "docs/models.md", "docs/optimizers.md",
+    "docs/own_operations.md", "docs/training.md",
     *(f"docs/seeing/{page.name}" for page in sorted((ROOT / "docs" / "seeing").glob("*.md"))),
 ]  # fmt: skip
 

@@ -139,6 +139,10 @@ def test_a_memory_refuses_what_it_cannot_take(device: str) -> None:
         memory.recall(np.ones((2, 3)), mode="parallel")
     with pytest.raises(OptionError, match="units"):
         Hopfield(0)
+    for call in (lambda: memory.recall(np.ones((2, 3)), 1.5), lambda: memory.learn(np.ones((2, 3)), "many"),
+                 lambda: ModernHopfield(beta="cold"), lambda: HopfieldLayer(3, 0)):  # fmt: skip
+        with pytest.raises(OptionError, match=r"sweeps|steps|beta|size"):
+            call()  # type: ignore[no-untyped-call]
     with pytest.raises(DivergenceError, match="learn: the loss is"), np.errstate(all="ignore"):
         memory.learn(signs(3, 3), 50, optimizer=tg.optim.SGD(memory.parameters(), 1e30))
 

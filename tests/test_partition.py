@@ -178,6 +178,12 @@ def test_the_bracket_holds_and_doubt_is_said() -> None:
         high.append(found.reverse - exact)
         off_but_trusted += found.trusted and abs(found.log_z - exact) > 1
     assert np.mean(low) < -0.3 and np.mean(high) > 0.3 and off_but_trusted == 0
+    many = E.annealed_importance_sampling(
+        E.RBM(5, 4, std=1.0, generator=tg.Generator(3), dtype=F64), 3, 4000,
+        exact_samples=E.RBM(5, 4, std=1.0, generator=tg.Generator(3), dtype=F64).sample_exact(4000, tg.Generator(1)),
+        generator=tg.Generator(2),
+    )  # fmt: skip
+    assert many.reverse == pytest.approx(many.log_z, abs=0.06)  # 1/Z without bias, however few the temperatures
     assert "do not trust it" in str(found) and found.reasons and not found.trusted
     plenty = E.annealed_importance_sampling(model, 1000, 100, generator=tg.Generator(0))
     assert abs(float(plenty) - exact) < 0.3
@@ -244,6 +250,11 @@ def test_wrong_options() -> None:
         E.annealed_importance_sampling(model, 3, 1)
     with pytest.raises(OptionError, match="not both"):
         E.annealed_importance_sampling(model, 3, data=model.visible.states(), visible_bias=base(model))
+    for wrong in (np.full((2, 5), np.nan), np.full((2, 5), 3.0)):
+        with pytest.raises(OptionError, match="annealing: data"):
+            E.annealed_importance_sampling(model, 3, data=wrong)
+    with pytest.raises(OptionError, match="numbers from 0 to 1"):
+        E.annealed_importance_sampling(model, [0, "half", 1])
     with pytest.raises(OptionError, match="base already"):
         path_of(RBMPath(model), data=model.visible.states())
     with pytest.raises(OptionError, match="no path is known"):

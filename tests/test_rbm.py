@@ -515,7 +515,7 @@ def test_persistent_chains_start_where_told() -> None:
     sampler = E.Persistent(model, start=start, generator=tg.Generator(0))
     assert sampler(model.visible.states()[:9], None).shape == (3, 5)
     for wrong in (start[:, :4], start[:0], start[0]):
-        with pytest.raises(ShapeError, match="chains of 5 visible units"):
+        with pytest.raises(ShapeError, match="Persistent: start: data of 5 visible units"):
             E.Persistent(model, start=wrong)
     for kind in (E.Persistent, E.FromData):
         with pytest.raises(OptionError, match="steps"):
@@ -948,8 +948,14 @@ def test_a_nan_in_a_layer_is_found_and_named() -> None:
 
 def test_binary_units_at_a_wild_rate_are_warned_of() -> None:
     model = E.RBM(5, 4, generator=tg.Generator(0))
-    with pytest.warns(TrainingWarning, match="weight of the RBM has entries up to"):
-        E.fit(model, bars()[:, :5], optim.SGD(model.parameters(), lr=1000.0), epochs=2, batch_size=10)
+    with pytest.warns(TrainingWarning, match="weight of the RBM has entries up to") as seen:
+        E.fit(model, bars()[:, :5], optim.SGD(model.parameters(), lr=1000.0), epochs=4, batch_size=10)
+    assert len(seen) == 1 and seen[0].filename == __file__  # once, and at the line that called
+
+
+def test_the_same_real_valued_example_again_and_again() -> None:
+    with pytest.warns(TrainingWarning, match="all the same; the weights learn nothing"):
+        E.fit(E.RBM(E.Gaussian(5), 2), np.full((9, 5), 3.0), epochs=1)
 
 
 def test_wrong_options() -> None:
@@ -966,6 +972,53 @@ def test_wrong_options() -> None:
         E.ReLU(3).states()
     with pytest.raises(OptionError, match=r"too many|2\^40"):
         E.RBM(40, 40).sample_exact(3)
+    grey = E.RBM(E.Gaussian(5), 2)
+    for call, says in (
+        (lambda: E.RBM(5, 4, std=math.inf), "std"), (lambda: E.RBM(5, 4, std="small"), "std"),  # type: ignore[arg-type]
+        (lambda: E.Gaussian(3, "wide"), "std"), (lambda: E.Softmax(3, "two"), "groups"),  # type: ignore[arg-type]
+        (lambda: model.gibbs(tg.Tensor(x), 1.5), "steps"), (lambda: model.sample_exact(-1), "n must"),  # type: ignore[arg-type]
+        (lambda: E.FromData(model, "one"), "steps"), (lambda: E.Tempered(model, chains=0), "chains"),  # type: ignore[arg-type]
+        (lambda: E.fit(grey, 3 * x, binarize=True), "binarize wants probabilities"),
+        (lambda: E.FastPersistent(E.DBM(5, 4, 3).pretraining_rbm(0)), "borrows"),
+    ):  # fmt: skip
+        with pytest.raises(OptionError, match=says):
+            call()
+    for start in (x[:3], np.zeros((0, 5))):
+        with pytest.raises(ShapeError, match="4 fantasies start from 4 rows"):
+            model.sample(4, 1, start=tg.Tensor(start))
+    with pytest.raises(ShapeError, match="at least one row"):
+        model.center(tg.Tensor(x[:0]))
+
+
+def test_what_fit_does_not_train() -> None:
+    """Another kind of model, and the optimizer or the samples of another machine, which would train nothing."""
+    x, model, other = bars()[:, :5], machine(), machine()
+    for wrong, says in ((E.DBM(5, 3, 2), "not a DBM"), (E.BoltzmannMachine(5, 2), "TwoPhases"), (E.RBM, "not a RBM")):
+        with pytest.raises(OptionError, match=says):
+            E.fit(wrong, x)  # type: ignore[arg-type]
+    for how, says in (
+        ({"optimizer": optim.SGD(other.parameters(), lr=0.1)}, "optimizer is another model's"),
+        ({"samples": E.Persistent(other)}, "samples is another model's"), ({"samples": "cd"}, "called with a batch"),
+        ({"callbacks": print}, "put this one into a list"), ({"sparsity": 0.1}, "sparsity is"),
+        ({"likelihood": -1}, "likelihood"), ({"center": "half"}, "center"),
+    ):  # fmt: skip
+        with pytest.raises(OptionError, match=says):
+            E.fit(model, x, **how)  # type: ignore[arg-type]
+    for measure in (E.reconstruction_error, E.pseudo_likelihood, E.log_likelihood):
+        with pytest.raises(OptionError, match=f"{measure.__name__}: a DBM has no"):
+            measure(E.DBM(5, 3, 2), tg.Tensor(x))  # type: ignore[arg-type]
+    assert len(E.fit(model, x, sparsity=[0.1, 0.1], epochs=1)["free_energy"]) == 1  # type: ignore[arg-type]
+
+
+def test_contrastive_divergence_of_a_loop_by_hand_says_what_is_not_finite() -> None:
+    """The same loop as in the README: neither NaN in the data nor weights that ran away pass in silence."""
+    model = machine()
+    x = tg.Tensor(np.full((3, 5), np.nan))
+    with pytest.raises(DivergenceError, match=r"loss is nan.*Look for NaN in the data.*RBM\.check_data"):
+        E.contrastive_divergence(model, x, E.FromData(model))
+    model.hidden.bias.copy_(np.full(4, np.nan))
+    with pytest.raises(DivergenceError, match=r"not finite: hidden\.bias\. Try a smaller"):
+        E.contrastive_divergence(model, tg.Tensor(bars()[:, :5]), E.FromData(model))
 
 
 # The convolutional machine
@@ -1072,8 +1125,29 @@ def test_the_convolutional_machine_learns() -> None:
             E.fit(E.ConvolutionalRBM(1, 6, 3, 2), wrong)
     with pytest.raises(OptionError, match="Bernoulli or Gaussian"):
         E.ConvolutionalRBM(E.Softmax(3), 6, 3)
+    small = E.ConvolutionalRBM(1, 6, 3)
     with pytest.raises(OptionError, match="height, width"):
-        E.ConvolutionalRBM(1, 6, 3).sample(2)
+        small.sample(2)
+    for kernel in ("three", 0, (3, 3, 3), 2.5):
+        with pytest.raises(OptionError, match="kernel"):
+            E.ConvolutionalRBM(1, 6, kernel)  # type: ignore[arg-type]
+    for no_layer in (small.encoder, small.decoder):
+        with pytest.raises(OptionError, match="no Linear layer"):
+            no_layer()
+    with pytest.raises(OptionError, match="not convolutional"):
+        E.DBN(small)
+
+
+def test_images_chains_and_masks() -> None:
+    """Persistent chains of a convolutional machine start at images, and a mask of one image's pixels clamps."""
+    model, x = image_machine(), tg.Tensor(np.random.default_rng(0).integers(0, 2, (4, 1, 3, 4)).astype(F64))
+    assert E.Persistent(model, start=x[:3])(x).shape == (3, 1, 3, 4)
+    mask = np.zeros((1, 3, 4), bool)
+    mask[:, 1] = True
+    drawn = model.sample(4, 20, start=x, clamp=mask, generator=tg.Generator(0)).numpy()
+    assert (drawn[:, :, 1] == x.numpy()[:, :, 1]).all() and (drawn != x.numpy()).any()
+    with pytest.raises(ShapeError, match=r"\[1, 3, 4\] or \[4, 1, 3, 4\]"):
+        model.gibbs(x, clamp=np.ones(4, bool))  # a row of pixels is no image
 
 
 # Planted faults, each with the test that notices

@@ -102,7 +102,7 @@ def test_what_is_wrong_is_said() -> None:
         train.BernoulliRBM(n_components=2, n_iter=1).fit(3 * X)
     with (
         pytest.warns(TrainingWarning),
-        pytest.raises(DivergenceError, match="learning_rate"),
+        pytest.raises(DivergenceError, match="smaller learning rate"),
         np.errstate(all="ignore"),
     ):
         train.BernoulliRBM(n_components=2, n_iter=90, learning_rate=1e30).fit(1e30 * X.astype(np.float32))

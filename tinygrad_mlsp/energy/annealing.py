@@ -101,7 +101,8 @@ def path_of(model: Any, visible_bias: Tensor | None = None, data: Tensor | None 
     if data is not None:
         if visible_bias is not None:
             raise OptionError("the base distribution is that of `visible_bias` or that of `data`, not both")
-        visible_bias = model.visible.bias_for(data)
+        if hasattr(model, "check_data"):
+            visible_bias = model.visible.bias_for(model.check_data(data, "annealing: data"))
     if hasattr(model, "annealing"):
         return model.annealing(visible_bias)
     if not isinstance(model, RBM):
@@ -119,7 +120,10 @@ def temperatures(betas: Any) -> np.ndarray[Any, Any]:
         if betas < 1:
             raise OptionError(f"annealing takes one step or more, got {betas}")
         return np.interp(np.arange(betas + 1) / betas, [0, 1 / 6, 1 / 2, 1], [0, 0.5, 0.8, 1])
-    values = np.asarray(betas, dtype=np.float64)
+    try:
+        values = np.asarray(betas, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise OptionError(f"annealing: the inverse temperatures are numbers from 0 to 1, got {betas!r}") from None
     if values.ndim != 1 or len(values) < 2 or values[0] != 0 or values[-1] != 1 or not (np.diff(values) > 0).all():
         raise OptionError(
             "annealing: the inverse temperatures rise from 0 to 1; got "

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..backend import float32
-from ..errors import OptionError, ShapeError
+from ..errors import OptionError
 from ..namespace import concat, zeros
 from ..nn import Linear, Module, ModuleList, Parameter
 from ..nn.module import _size
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad, record_of, wrap
 from .enumeration import binary_states
+from .rbm import _mask
+from .units import amount
 from .variational import (
     Factorial,
     Layered,
@@ -47,8 +49,7 @@ class SigmoidBeliefNet(Module):
     ) -> None:  # fmt: skip
         if not hidden:
             raise OptionError("SigmoidBeliefNet: takes the sizes of one or more hidden layers")
-        if not std >= 0:
-            raise OptionError(f"SigmoidBeliefNet: std of the initial weights must not be negative, got {std!r}")
+        std = amount("SigmoidBeliefNet: std of the initial weights", std)
         self.sizes = tuple(_size("SigmoidBeliefNet: a layer's size", n, 1) for n in (visible, *hidden))
         self.down = ModuleList(_linear(above, below, std, generator) for below, above in itertools.pairwise(self.sizes))
         self.top_bias = Parameter(zeros((hidden[-1],)))
@@ -91,19 +92,14 @@ class SigmoidBeliefNet(Module):
         the children's other parents all matter, so that each draw asks log_joint twice; small nets only.
         """
         visible = self.sizes[0]
-        x, kept = concat([v, h], axis=-1), np.zeros(visible, bool) if clamp is None else clamp
-        mask = kept if isinstance(kept, Tensor) else Tensor(kept, device=v.device)
-        if mask.dtype.kind != "b" or mask.shape not in (v.shape, v.shape[-1:]):
-            raise ShapeError(
-                f"SigmoidBeliefNet.gibbs: clamp is a mask of booleans of shape {list(v.shape[-1:])} or "
-                f"{list(v.shape)}, got {mask.dtype} {list(mask.shape)}"
-            )
+        x = concat([v, h], axis=-1)
+        mask = _mask(np.zeros(visible, bool) if clamp is None else clamp, v, "SigmoidBeliefNet.gibbs")
         always: list[bool] = np.atleast_2d(mask.numpy()).all(axis=0).tolist()  # type: ignore[assignment]
         free = [i for i in range(x.shape[1]) if i >= visible or not always[i]]
         generator = generator or default_generator()
         with no_grad():
             x = x + 0
-            for _ in range(sweeps):
+            for _ in range(_size("SigmoidBeliefNet.gibbs: sweeps", sweeps)):
                 drawn = generator.uniform((len(free), len(x)), dtype=x.dtype, device=x.device)
                 for u, at in zip(drawn, generator.permutation(len(free)), strict=True):
                     i, old = free[int(at)], x[:, free[int(at)]] + 0

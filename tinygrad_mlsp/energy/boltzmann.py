@@ -15,6 +15,8 @@ from ..nn.module import _size
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad, record_of, wrap
 from .enumeration import binary_states, log_sum
+from .rbm import _mask
+from .units import amount
 from .variational import Table, checked, finite, posterior
 
 _triu, _sigmoid, _where, _less, _logsumexp, _expand_dims = map(
@@ -37,8 +39,7 @@ class BoltzmannMachine(Module):
         self, visible: int, hidden: int = 0, *, std: float = 0.01, generator: Generator | None = None,
         dtype: Any = float32, device: str = "cpu",
     ) -> None:  # fmt: skip
-        if not std >= 0:
-            raise OptionError(f"BoltzmannMachine: std of the initial weights must not be negative, got {std!r}")
+        std = amount("BoltzmannMachine: std of the initial weights", std)
         self.visible = _size("BoltzmannMachine: visible", visible, 1)
         self.hidden = _size("BoltzmannMachine: hidden", hidden)
         n = self.visible + self.hidden
@@ -78,7 +79,7 @@ class BoltzmannMachine(Module):
             generator = generator or default_generator()
             mask, free = self._free(x, clamp)
             couplings, x = self.couplings(), x + 0
-            for _ in range(sweeps):
+            for _ in range(_size("BoltzmannMachine.gibbs: sweeps", sweeps)):
                 drawn = generator.uniform((len(free), len(x)), dtype=x.dtype, device=x.device)
                 for u, at in zip(drawn, generator.permutation(len(free)), strict=True):
                     i = free[int(at)]
@@ -95,12 +96,7 @@ class BoltzmannMachine(Module):
             )
         if clamp is None:
             return None, [*range(n)]
-        mask = clamp if isinstance(clamp, Tensor) else Tensor(clamp, device=x.device)
-        if mask.dtype.kind != "b" or mask.shape not in ((n,), x.shape):
-            raise ShapeError(
-                f"BoltzmannMachine.gibbs: clamp is a mask of booleans of shape [{n}] or {list(x.shape)}, got "
-                f"{mask.dtype} {list(mask.shape)}"
-            )
+        mask = _mask(clamp, x, "BoltzmannMachine.gibbs")
         always: list[bool] = np.atleast_2d(mask.numpy()).all(axis=0).tolist()  # type: ignore[assignment]
         return mask, [i for i in range(n) if not always[i]]
 
@@ -121,7 +117,7 @@ class BoltzmannMachine(Module):
 
     def random(self, n: int, generator: Generator | None = None) -> Tensor:
         """n states of fair coins    [n, visible + hidden]"""
-        shape, of = (n, self.visible + self.hidden), self.weight
+        shape, of = (_size("BoltzmannMachine: n", n), self.visible + self.hidden), self.weight
         drawn = (generator or default_generator()).bernoulli(0.5, shape, of.device)
         return wrap(drawn, None).astype(of.dtype)
 
@@ -133,6 +129,8 @@ class BoltzmannMachine(Module):
         if start is None and clamp is not None:
             raise OptionError("BoltzmannMachine.sample: clamp marks units of `start`, which is missing")
         x = self.random(n, generator) if start is None else start
+        if len(x) != n:
+            raise ShapeError(f"BoltzmannMachine.sample: {n} states start from {n} rows, got {len(x)}")
         return self.gibbs(x, sweeps, clamp=clamp, generator=generator)
 
     # Exact, for small machines
@@ -187,10 +185,9 @@ class TwoPhases:
         self, machine: BoltzmannMachine, chains: int = 100, *, clamped: int = 10, free: int = 10,
         annealed: Iterable[float] = (), generator: Generator | None = None,
     ) -> None:  # fmt: skip
-        if min(chains, clamped, free) < 1:
-            raise OptionError(f"TwoPhases: chains and sweeps are at least 1, got {chains!r}, {clamped!r}, {free!r}")
-        self.machine, self.clamped, self.free, self.generator = machine, clamped, free, generator
-        self.annealed, self.chains = tuple(annealed), machine.random(chains, generator)
+        self.machine, self.generator, self.annealed = machine, generator, tuple(annealed)
+        self.clamped, self.free = _size("TwoPhases: clamped", clamped, 1), _size("TwoPhases: free", free, 1)
+        self.chains = machine.random(_size("TwoPhases: chains", chains, 1), generator)
 
     def __call__(self, v: Tensor) -> Tensor:
         machine, generator = self.machine, self.generator

@@ -140,7 +140,10 @@ class ConvolutionalRBM(RBM):
         kind = as_units(visible, "ConvolutionalRBM: visible")
         if not isinstance(kind, (Bernoulli, Gaussian)):
             raise OptionError(f"ConvolutionalRBM: visible units are Bernoulli or Gaussian, got {kind!r}")
-        self.kernel = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
+        sides = tuple(kernel) if isinstance(kernel, (tuple, list)) else (kernel, kernel)
+        if len(sides) != 2:
+            raise OptionError(f"ConvolutionalRBM: the kernel has a height and a width, got {kernel!r}")
+        self.kernel = tuple(_size("ConvolutionalRBM: a side of the kernel", n, 1) for n in sides)
         super().__init__(EveryPlace(kind), Pooled(_size("ConvolutionalRBM: filters", filters, 1), pool), std=std,
                          generator=generator, dtype=dtype, device=device)  # fmt: skip
         shape = (self.hidden.size, kind.size, *self.kernel)

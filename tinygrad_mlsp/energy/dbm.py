@@ -17,7 +17,7 @@ from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad, record_of
 from .annealing import RBMPath
 from .rbm import RBM, _mask
-from .units import Bernoulli, Joint, Units
+from .units import Bernoulli, Joint, Units, amount
 from .variational import Factorial, VariationalBound, checked, finite, log_sum_rows, split
 
 _abs, _where = record_of("abs"), record_of("where")
@@ -62,8 +62,7 @@ class DBM(Module):
     ) -> None:  # fmt: skip
         if len(hidden) < 2:
             raise OptionError("DBM: takes the sizes of two or more hidden layers; with one it is an RBM")
-        if not std >= 0:
-            raise OptionError(f"DBM: std of the initial weights must not be negative, got {std!r}")
+        std = amount("DBM: std of the initial weights", std)
         self.sizes = tuple(_size("DBM: a layer's size", n, 1) for n in (visible, *hidden))
         generator = generator or default_generator()
         self.units = ModuleList(Bernoulli(n) for n in self.sizes)
@@ -142,22 +141,33 @@ class DBM(Module):
         """
         with no_grad():
             kept, layers = None if clamp is None else _mask(clamp, v, "DBM.gibbs"), [v, *split(h, self.sizes[1:])]
-            for _ in range(steps):
+            for _ in range(_size("DBM.gibbs: steps", steps)):
                 for i in (*range(1, len(layers), 2), *range(0, len(layers), 2)):
                     layers[i] = self.layers[i].sample(self.total_input(layers, i), 1.0, generator)
                     if i == 0 and kept is not None:
                         layers[0] = _where(kept, v, layers[0])
             return layers[0], concat(layers[1:], axis=-1)
 
-    def sample(self, n: int, steps: int = 1000, *, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """n pairs (v, h) after so many rounds from the biases alone"""
+    def sample(
+        self, n: int, steps: int = 1000, *, start: Tensor | None = None, clamp: Any = None,
+        generator: Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """n pairs (v, h) after so many rounds from the biases alone, or with v from `start`
+
+        With `clamp`, a mask, the marked units of `start` stay.
+        """
+        if start is None and clamp is not None:
+            raise OptionError("DBM.sample: clamp marks units of `start`, which is missing")
+        if start is not None and start.shape != (n, self.sizes[0]):
+            raise ShapeError(f"DBM.sample: the start is [{n}, {self.sizes[0]}], got {list(start.shape)}")
         like = self.weights[0]
         with no_grad():
             layers = [
                 units.sample(zeros((n, units.size), like.dtype, like.device) + units.bias, 1.0, generator)
                 for units in self.layers
             ]
-            return self.gibbs(layers[0], concat(layers[1:], axis=-1), steps, generator=generator)
+            v = layers[0] if start is None else start
+            return self.gibbs(v, concat(layers[1:], axis=-1), steps, clamp=clamp, generator=generator)
 
     # The positive phase
 
@@ -243,8 +253,7 @@ class DBM(Module):
 
         Source: Salakhutdinov and Hinton, "Deep Boltzmann machines", 2009, section 3.1; lecture 0, "Greedy learning".
         """
-        if not 0 <= at < len(self.sizes) - 1:
-            raise OptionError(f"DBM.pretraining_rbm: layers 0 to {len(self.sizes) - 2}, got {at!r}")
+        self._check_layer(at, "DBM.pretraining_rbm")
         below, above = self.layers[at], self.layers[at + 1]
         bottom, top = at == 0, at + 2 == len(self.sizes)
         w = self.weights[at]
@@ -256,11 +265,16 @@ class DBM(Module):
 
     def pretraining_data(self, v: Tensor, at: int) -> Tensor:
         """What `pretraining_rbm(at)` is trained on: v twice, or the means of the layer from the RBMs below"""
+        self._check_layer(at, "DBM.pretraining_data")
         with no_grad():
             x = v
             for i in range(at):
                 x = self.layers[i + 1].mean((x @ self.weights[i]) * 2.0 + self.layers[i + 1].bias)
             return concat([x, x], axis=-1) if at == 0 else x
+
+    def _check_layer(self, at: int, what: str) -> None:
+        if _size(f"{what}: the layer", at) > len(self.sizes) - 2:
+            raise OptionError(f"{what}: layers 0 to {len(self.sizes) - 2}, got {at!r}")
 
 
 class MeanFieldPersistent:
@@ -276,17 +290,13 @@ class MeanFieldPersistent:
         self, machine: DBM, chains: int = 100, *, steps: int = 5, mean_field: int = 30,
         generator: Generator | None = None,
     ) -> None:  # fmt: skip
-        if min(chains, steps, mean_field) < 1:
-            raise OptionError(
-                f"MeanFieldPersistent: chains, steps and mean_field are at least 1, got {chains!r}, {steps!r} and "
-                f"{mean_field!r}"
-            )
-        self.machine, self.steps, self.mean_field, self.generator = machine, steps, mean_field, generator
-        self.v, self.h = machine.sample(chains, 1, generator=generator)
+        self.machine, self.steps = machine, _size("MeanFieldPersistent: steps", steps, 1)
+        self.mean_field, self.generator = _size("MeanFieldPersistent: mean_field", mean_field, 1), generator
+        self.v, self.h = machine.sample(_size("MeanFieldPersistent: chains", chains, 1), 1, generator=generator)
 
     def __call__(self, v: Tensor) -> Tensor:
         machine = self.machine
-        if v.ndim != 2 or v.shape[1] != machine.sizes[0]:
+        if v.ndim != 2 or v.shape[1] != machine.sizes[0] or not len(v):
             raise ShapeError(f"MeanFieldPersistent: data are [batch, {machine.sizes[0]}], got {list(v.shape)}")
         means = machine.mean_field(v, self.mean_field).mean.detach()
         self.v, self.h = machine.gibbs(self.v, self.h, self.steps, generator=self.generator)

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import OptionError, ShapeError
 from ..namespace import asarray, concat, zeros
 from ..nn import Linear, Module, ModuleList, Parameter, Sequential
+from ..nn.module import _size
 from ..random import Generator
 from ..tensor import Tensor, no_grad, record_of
 from .divergence import FromData, contrastive_divergence
@@ -78,6 +79,14 @@ class DBN(Module):
     """
 
     def __init__(self, bottom: RBM, labels: int = 0) -> None:
+        if not isinstance(bottom, RBM) or bottom.weight.ndim != 2:
+            raise OptionError(f"DBN: begins with an RBM that is not convolutional, got {bottom!r}")
+        parts = bottom.visible.parts if isinstance(bottom.visible, Joint) else ()
+        if _size("DBN: labels", labels) and not (parts and isinstance(parts[-1], Softmax) and parts[-1].size == labels):
+            raise OptionError(
+                f"DBN: with {labels} labels the RBM's visible units end in Softmax({labels}); they are "
+                f"{bottom.visible!r}"
+            )
         self.directed = ModuleList()
         self.top, self.labels = bottom, labels
 
@@ -150,8 +159,10 @@ class DBN(Module):
         asks for. With `labels` the last RBM sees the one-hot y too.
         Source: lecture 0, "Greedy learning"; lecture 2, "Topics: variational bound".
         """
-        if not hidden:
-            raise OptionError("DBN.greedy: takes the sizes of one or more hidden layers")
+        if not isinstance(hidden, Sequence) or isinstance(hidden, str) or not hidden:
+            raise OptionError(f"DBN.greedy: takes the sizes of one or more hidden layers, got {hidden!r}")
+        if not callable(learn):
+            raise OptionError(f"DBN.greedy: learn is a function of an RBM and its data, got {learn!r}")
         if bool(labels) != (y is not None):
             raise OptionError("DBN.greedy: label units need y, and y label units; give both or neither")
         units = as_units(visible, "DBN.greedy: visible")
@@ -251,6 +262,8 @@ class DBN(Module):
         with no_grad():
             state = top.sample(n, 0, generator=generator)
             if start is not None:
+                if len(start) != n:
+                    raise ShapeError(f"DBN.sample: {n} fantasies start from {n} rows, got {len(start)}")
                 x = self.up(start, sampled=True, generator=generator)[-1]
                 state = x if not self.labels else concat([x, self.top.class_probabilities(x)], axis=-1)
             if labels is not None:
@@ -384,7 +397,7 @@ def up_down(net: DBN, v: Tensor, y: Any = None, *, steps: int = 3, generator: Ge
     Raises: DivergenceError.
     Source: Hinton, Osindero and Teh, "A fast learning algorithm for deep belief nets", 2006, appendix B.
     """
-    if not len(net.directed):
+    if not isinstance(net, DBN) or not len(net.directed):
         raise OptionError("up_down: the net has one layer, an RBM; train that by contrastive divergence")
     with no_grad():
         awake = net.up(v, sampled=True, generator=generator)

@@ -7,13 +7,15 @@ the hidden units' inputs for it where these are known.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import OptionError, ShapeError
+from ..nn.module import _size
 from ..random import Generator
 from ..tensor import Tensor, no_grad
 from .rbm import RBM
+from .variational import finite
 
 Samples = Callable[[Tensor, Tensor], Tensor]
 
@@ -24,9 +26,15 @@ def contrastive_divergence(model: RBM, v: Tensor, samples: Samples, hidden_input
     The value of L is no likelihood: it may be negative, and says little by itself. `model.hidden_input(v)` may be
     passed where it is known.
     Shapes: v [batch, visible].
+    Raises: DivergenceError, with the parameters that are not finite, where L is not.
     Source: Hinton, "Training products of experts by minimizing contrastive divergence", 2002.
     """
     z = model.hidden_input(v) if hidden_input is None else hidden_input
+    return finite(phases_apart(model, v, samples, z), model, "contrastive_divergence", sys.float_info.max)
+
+
+def phases_apart(model: RBM, v: Tensor, samples: Samples, z: Tensor) -> Tensor:
+    """`contrastive_divergence`, whatever comes of it."""
     drawn = samples(v, z.detach())
     return model.free_energy(v, z).mean() - model.free_energy(drawn).mean()
 
@@ -46,9 +54,8 @@ class FromData:
     def __init__(
         self, model: RBM, steps: int = 1, *, mean_field: bool = False, generator: Generator | None = None
     ) -> None:
-        if steps < 1:
-            raise OptionError(f"FromData: steps must be at least 1, got {steps!r}")
-        self.model, self.steps, self.mean_field, self.generator = model, steps, mean_field, generator
+        self.model, self.steps = model, _size("FromData: steps", steps, 1)
+        self.mean_field, self.generator = mean_field, generator
 
     def __call__(self, v: Tensor, z: Tensor) -> Tensor:
         model, generator = self.model, self.generator
@@ -71,14 +78,9 @@ class Persistent:
     def __init__(
         self, model: RBM, steps: int = 1, *, start: Tensor | None = None, generator: Generator | None = None
     ) -> None:
-        if steps < 1:
-            raise OptionError(f"{type(self).__name__}: steps must be at least 1, got {steps!r}")
-        if start is not None and (start.ndim != 2 or start.shape[1] != model.visible.size or not len(start)):
-            raise ShapeError(
-                f"{type(self).__name__}: chains of {model.visible.size} visible units start from [chains, "
-                f"{model.visible.size}], got {list(start.shape)}"
-            )
-        self.model, self.steps, self.generator, self.chains = model, steps, generator, start
+        name = type(self).__name__
+        self.model, self.steps, self.generator = model, _size(f"{name}: steps", steps, 1), generator
+        self.chains = None if start is None else model.check_data(start, f"{name}: start")
 
     def __call__(self, v: Tensor, z: Any = None) -> Tensor:
         self.chains = self.model.gibbs(v if self.chains is None else self.chains, self.steps, generator=self.generator)

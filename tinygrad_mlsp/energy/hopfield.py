@@ -17,6 +17,7 @@ from ..nn.module import _size
 from ..optim import Adam, Optimizer
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad, record_of
+from .units import amount
 from .variational import checked, finite
 
 _exp, _softplus, _softmax, _logsumexp, _triu, _where, _abs, _stack = map(
@@ -119,7 +120,7 @@ class Hopfield(Module):
         """
         x, trace = self.check_data(patterns, "Hopfield.learn"), []
         optimizer = Adam(self.parameters(), 0.01) if optimizer is None else optimizer
-        for _ in range(steps):
+        for _ in range(_size("Hopfield.learn: steps", steps)):
             value = finite((self.flow if loss is None else loss)(x), self, "Hopfield.learn", 1e300)
             optimizer.zero_grad()
             value.backward()
@@ -137,7 +138,7 @@ class Hopfield(Module):
         generator = generator or default_generator()
         with no_grad():
             w, s = self.couplings(), s + 0
-            for _ in range(sweeps):
+            for _ in range(_size("Hopfield.asynchronous: sweeps", sweeps)):
                 for i in generator.permutation(self.units).tolist():
                     a = s @ w[i] - self.threshold[i]
                     s[:, i] = _sign(a, s[:, i])
@@ -146,7 +147,7 @@ class Hopfield(Module):
     def synchronous(self, s: Tensor, steps: int = 1) -> Tensor:
         """s after so many steps, all units at once; it ends in a fixed point or in a cycle of two states"""
         with no_grad():
-            for _ in range(steps):
+            for _ in range(_size("Hopfield.synchronous: steps", steps)):
                 s = _sign(self.total_input(s), s)
             return s
 
@@ -159,7 +160,7 @@ class Hopfield(Module):
         s, converged = self.check_data(s, "Hopfield.recall"), False
         with no_grad():
             energies = [self.energy(s)]
-            for _ in range(sweeps):
+            for _ in range(_size("Hopfield.recall: sweeps", sweeps)):
                 before = s
                 s = self.synchronous(s) if mode == "synchronous" else self.asynchronous(s, generator=generator)
                 energies.append(self.energy(s))
@@ -205,8 +206,9 @@ class ModernHopfield(Module):
     """
 
     def __init__(self, beta: float = 1.0, steps: int = 1, tolerance: float | None = None) -> None:
-        if not 0 < beta < math.inf:
-            raise OptionError(f"ModernHopfield: beta must be positive and finite, got {beta!r}")
+        beta = amount("ModernHopfield: beta", beta, "above 0")
+        if tolerance is not None:
+            amount("ModernHopfield: tolerance", tolerance)
         self.beta, self.steps, self.tolerance = beta, _size("ModernHopfield: steps", steps), tolerance
 
     def extra_repr(self) -> str:
@@ -252,6 +254,7 @@ class HopfieldLayer(Module):
         device: str | None = None, dtype: Any = None, *, generator: Generator | None = None,
     ) -> None:  # fmt: skip
         how: dict[str, Any] = {"bias": False, "device": device, "dtype": dtype, "generator": generator}
+        size = _size("HopfieldLayer: size", size, 1)
         self.query, self.key = Linear(in_features, size, **how), Linear(in_features, size, **how)
         self.value = Linear(in_features, out_features or in_features, **how)
         if _size("HopfieldLayer: steps", steps) < 1:

@@ -19,8 +19,18 @@ _take_along_axis = record_of("take_along_axis")
 _ENTRIES = 1 << 24  # of an array made on the way
 
 
+def _able(model: Any, what: str, *methods: str) -> None:
+    missing = [name for name in methods if not hasattr(model, name)]
+    if missing:
+        raise OptionError(
+            f"{what}: a {type(model).__name__} has no {missing[0]}; this is for RBMs. What other models have is a "
+            "method of theirs, such as log_likelihood or bound"
+        )
+
+
 def reconstruction_error(model: RBM, v: Tensor) -> float:
     """mean (v − E[v | h])² at h = E[h | v], over examples and units; it may fall while the likelihood does, too"""
+    _able(model, "reconstruction_error", "reconstruct")
     with no_grad():
         difference = v - model.reconstruct(v)
         return float((difference * difference).mean())
@@ -33,6 +43,7 @@ def free_energy_gap(model: RBM, train: Tensor, validation: Tensor) -> float:
 
     Source: Hinton, "A practical guide to training restricted Boltzmann machines", 2010, section 6.
     """
+    _able(model, "free_energy_gap", "free_energy")
     with no_grad():
         return float(model.free_energy(validation).mean()) - float(model.free_energy(train).mean())
 
@@ -48,6 +59,7 @@ def pseudo_likelihood(model: RBM, v: Tensor, units: int | None = None, *, genera
     Raises: OptionError for continuous visible units, whose conditionals are no sums.
     Source: Besag, "Statistical analysis of non-lattice data", 1975.
     """
+    _able(model, "pseudo_likelihood", "hidden_input")
     with no_grad():
         z = model.hidden_input(v)
         sites = _sites(model.visible, 0)
@@ -114,6 +126,7 @@ def log_likelihood(
 
     The base distribution of the annealing has the means of `data`, or of v itself.
     """
+    _able(model, "log_likelihood", "free_energy", "log_partition")
     with no_grad():
         try:
             log_z: Any = float(model.log_partition())

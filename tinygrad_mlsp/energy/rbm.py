@@ -11,10 +11,11 @@ from ..backend import float32
 from ..errors import DTypeError, OptionError, ShapeError
 from ..namespace import asarray, concat, zeros
 from ..nn import Identity, Linear, Module, Parameter, Sequential, Sigmoid
+from ..nn.module import _size
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad, record_of
 from .enumeration import log_sum
-from .units import Bernoulli, Gaussian, Joint, Softmax, Units, as_units
+from .units import Bernoulli, Gaussian, Joint, Softmax, Units, amount, as_units
 
 _where, _logsumexp, _expand_dims = record_of("where"), record_of("logsumexp"), record_of("expand_dims")
 
@@ -35,8 +36,7 @@ class RBM(Module):
         self, visible: int | Units, hidden: int | Units, *, std: float = 0.01, generator: Generator | None = None,
         dtype: Any = float32, device: str = "cpu",
     ) -> None:  # fmt: skip
-        if not std >= 0:
-            raise OptionError(f"RBM: std of the initial weights must not be negative, got {std!r}")
+        std = amount("RBM: std of the initial weights", std)
         self.visible, self.hidden = as_units(visible, "RBM: visible"), as_units(hidden, "RBM: hidden")
         self.visible_offset: Tensor | None
         self.hidden_offset: Tensor | None
@@ -113,11 +113,12 @@ class RBM(Module):
         """v after so many rounds of h from p(h | v), v from p(v | h); nothing is recorded
 
         `clamp` is a mask of visible units, [visible] or [batch, visible], True where the value given stays.
+        Values that are not finite are not looked for: units drawn from them are 0.
         """
         with no_grad():
             kept = None if clamp is None else _mask(clamp, v, "RBM.gibbs")
             x = v
-            for _ in range(steps):
+            for _ in range(_size("RBM.gibbs: steps", steps)):
                 x = self.sample_visible(self.sample_hidden(x, beta, generator), beta, generator)
                 if kept is not None:
                     x = _where(kept, v, x)
@@ -137,6 +138,8 @@ class RBM(Module):
                     raise OptionError("RBM.sample: clamp marks units of `start`, which is missing")
                 nothing = zeros((n, self.visible.size), dtype=self.weight.dtype, device=self.weight.device)
                 start = self.visible.sample(nothing + self.visible.bias, 1.0, generator)
+            if len(start) != n:
+                raise ShapeError(f"{type(self).__name__}.sample: {n} fantasies start from {n} rows, got {len(start)}")
             return self.gibbs(start, steps, clamp=clamp, generator=generator)
 
     # Labels
@@ -196,7 +199,7 @@ class RBM(Module):
             free = self.hidden_free_energy if hidden_first else self.free_energy
             weights = concat([-free(states[i : i + 4096]) for i in range(0, len(states), 4096)])
             p = np.exp(weights.numpy().astype(np.float64) - float(weights.max()))
-            u = (generator or default_generator()).uniform((n,), dtype=np.float64)
+            u = (generator or default_generator()).uniform((_size("RBM.sample_exact: n", n),), dtype=np.float64)
             ends = np.cumsum(p)
             rows = np.minimum(np.searchsorted(ends, u * ends[-1], side="right"), len(p) - 1)
             drawn = states[Tensor(rows, device=states.device)]
@@ -231,6 +234,10 @@ class RBM(Module):
         With rate=1 the offsets are these means. Called before each step it makes the gradient the centred one.
         """
         with no_grad():
+            if v.ndim != 2 or not len(v):
+                raise ShapeError(
+                    f"RBM.center: wants [batch, {self.visible.size}] with at least one row, got {list(v.shape)}"
+                )
             seen = self.visible.scaled(v).mean(axis=0)
             features = self.hidden.scaled(self(v)).mean(axis=0)
             old_v = seen * 0 if self.visible_offset is None else self.visible_offset
@@ -285,6 +292,8 @@ class UnitsMean(Module):
 
 def _layer(weight: Tensor, seen: Units, offset: Tensor | None, units: Units) -> Sequential:
     """E[x] of `units` given those `seen`, as a Linear and an activation."""
+    if weight.ndim != 2:
+        raise OptionError("a convolutional RBM is no Linear layer; `hidden_input` and `features` are its way up")
     with no_grad():
         one = seen.bias * 0 + 1
         layer = Linear(seen.size, units.size, device=weight.device, dtype=weight.dtype, generator=Generator(0))
@@ -297,9 +306,9 @@ def _layer(weight: Tensor, seen: Units, offset: Tensor | None, units: Units) -> 
 
 def _mask(clamp: Any, v: Tensor, what: str) -> Tensor:
     mask = clamp if isinstance(clamp, Tensor) else Tensor(clamp, device=v.device)
-    if mask.dtype.kind != "b" or mask.shape not in (v.shape, v.shape[-1:]):
+    if mask.dtype.kind != "b" or mask.shape not in (v.shape, v.shape[1:]):
         raise ShapeError(
-            f"{what}: clamp is a mask of booleans of shape {list(v.shape[-1:])} or {list(v.shape)}, got {mask.dtype} "
+            f"{what}: clamp is a mask of booleans of shape {list(v.shape[1:])} or {list(v.shape)}, got {mask.dtype} "
             f"{list(mask.shape)}"
         )
     return mask

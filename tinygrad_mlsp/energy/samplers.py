@@ -44,6 +44,8 @@ class FastPersistent(Persistent):
         generator: Generator | None = None,
     ) -> None:  # fmt: skip
         super().__init__(model, steps, start=start, generator=generator)
+        if hasattr(model, "borrowed"):  # a copy would have the same weights
+            raise OptionError("FastPersistent: this RBM borrows its parameters; take Persistent or Tempered")
         if not rate >= 0 or not 0 <= decay < 1:
             raise OptionError(f"FastPersistent: rate is positive, decay from 0 to below 1; got {rate!r} and {decay!r}")
         self.rate, self.decay = rate, decay
@@ -87,7 +89,8 @@ class Tempered:
         self, model: Any, betas: Any = 10, steps: int = 1, *, chains: int | None = None,
         visible_bias: Tensor | None = None, generator: Generator | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.steps, self.chains = model, _size("Tempered: steps", steps, 1), chains
+        self.model, self.steps = model, _size("Tempered: steps", steps, 1)
+        self.chains = None if chains is None else _size("Tempered: chains", chains, 1)
         given = isinstance(betas, (int, np.integer))
         self.betas = temperatures(np.linspace(0, 1, int(betas)) if given and betas >= 2 else betas)
         self.visible_bias, self.generator = visible_bias, generator

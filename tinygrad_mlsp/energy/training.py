@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import DivergenceError, OptionError, TrainingWarning
+from ..nn import Module
 from ..nn.module import _size
 from ..optim import SGD, Optimizer
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad, record_of
-from .divergence import FromData, Samples, contrastive_divergence
+from .divergence import FromData, Samples, phases_apart
 from .monitor import log_likelihood, pseudo_likelihood, reconstruction_error
 from .rbm import RBM
 from .units import Bernoulli, Joint, Softmax, Units
@@ -81,16 +82,36 @@ def fit(
     Raises: OptionError, ShapeError, DTypeError for data that the units cannot stand for; DivergenceError, which names
     the layer, when parameters stop being finite numbers. Warns with TrainingWarning.
     """
+    if not isinstance(model, RBM):
+        raise OptionError(
+            f"fit: trains RBMs, not a {getattr(model, '__name__', type(model).__name__)}; for a DBN see DBN.greedy and "
+            "up_down, for a DBM MeanFieldPersistent, for a Boltzmann machine TwoPhases, for a belief net wake_sleep"
+        )
     name = type(model).__name__
     v = model.check_data(data, "fit")
     held = None if validation is None else model.check_data(validation, "fit: validation")
     epochs, batch_size = _size("fit: epochs", epochs), _size("fit: batch_size", batch_size, 1)
-    if center is not None and not 0 < center <= 1:
+    likelihood = _size("fit: likelihood", likelihood)
+    if center is not None and not (isinstance(center, (int, float)) and 0 < center <= 1):
         raise OptionError(f"fit: center is a share of the way, above 0 and up to 1, got {center!r}")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise OptionError(f"fit: the optimizer is one of tinygrad_mlsp.optim, got {optimizer!r}")
+    if optimizer is not None:
+        _share(model, (p for group in optimizer.param_groups for p in group["params"]), "optimizer")
+    if samples is not None and not callable(samples):
+        raise OptionError(f"fit: samples is FromData, Persistent or the like, called with a batch; got {samples!r}")
+    if isinstance(other := getattr(samples, "model", None), Module):
+        _share(model, other.parameters(), "source of samples")
+    if callable(callbacks):
+        raise OptionError("fit: callbacks is a list of functions; put this one into a list")
+    if binarize and bool(((v < 0) | (v > 1)).any()):
+        raise OptionError("fit: binarize wants probabilities, but there are values outside [0, 1]; rescale them")
     generator = generator or default_generator()
-    penalty = Sparsity(*sparsity) if isinstance(sparsity, tuple) else sparsity
+    if isinstance(sparsity, (tuple, list)) and len(sparsity) == 2:
+        sparsity = Sparsity(*sparsity)
+    if sparsity is not None and not isinstance(sparsity, Sparsity):
+        raise OptionError(f"fit: sparsity is (target, cost) or a Sparsity, got {sparsity!r}")
+    penalty = sparsity
     if penalty is not None and not isinstance(model.hidden, Bernoulli):
         raise OptionError(f"fit: sparsity is for binary hidden units, not {type(model.hidden).__name__}")
     _look_at(model, v)
@@ -101,7 +122,7 @@ def fit(
         optimizer = SGD(model.parameters(), lr=0.05 if _bounded(model.visible) and _bounded(model.hidden) else 0.001)
 
     record: Record = {}
-    step = 0
+    step, warned = 0, False
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what comes of it is looked at
         for epoch in range(1, epochs + 1):
             for rows in _batches(v, batch_size, generator if shuffle else None):
@@ -110,7 +131,7 @@ def fit(
                     model.center(x, center)
                 optimizer.zero_grad()
                 z = model.hidden_input(x)
-                loss = contrastive_divergence(model, x, samples, z)
+                loss = phases_apart(model, x, samples, z)
                 if penalty is not None:
                     loss = loss + penalty(model, z)
                 if not math.isfinite(loss.item()):
@@ -130,7 +151,7 @@ def fit(
             figures |= {key: float(measure(model)) for key, measure in (measures or {}).items()}
             for key, value in figures.items():
                 record.setdefault(key, []).append(value)
-            _warn_of_state(model, name, epoch)
+            warned = warned or _warn_of_state(model, name, epoch)
             if any([callback(model, record) is True for callback in callbacks]):
                 break
     return record
@@ -164,6 +185,12 @@ def _figures(model: RBM, v: Tensor, held: Tensor | None, generator: Generator) -
     return found
 
 
+def _share(model: RBM, parameters: Iterable[Any], what: str) -> None:
+    own = {id(p) for p in model.parameters()}
+    if not any(id(p) in own for p in parameters):
+        raise OptionError(f"fit: the {what} is another model's: it has none of the parameters of this one")
+
+
 def _bounded(units: Units) -> bool:
     return all(map(_bounded, units.parts)) if isinstance(units, Joint) else isinstance(units, (Bernoulli, Softmax))
 
@@ -178,7 +205,8 @@ def _look_at(model: RBM, v: Tensor) -> None:
         _warn("the data are one example; the machine will learn that and nothing else")
     elif bool((v == v[:1]).all()):
         kind = "all zero" if not bool(v.any()) else "all the same"
-        _warn(f"the {n} examples are {kind}; the visible bias will grow without end, and the weights learn nothing")
+        grows = "the visible bias will grow without end, and " if _bounded(model.visible) else ""
+        _warn(f"the {n} examples are {kind}; {grows}the weights learn nothing")
     if hidden > n > 1:
         _warn(f"there are more hidden units ({hidden}) than examples ({n}); watch the gap to validation data")
 
@@ -211,16 +239,17 @@ def _extent(model: RBM) -> str:
     return ", ".join(f"{key} up to {float(abs(p.detach()).max()):.3g}" for key, p in _layers(model))
 
 
-def _warn_of_state(model: RBM, name: str, epoch: int) -> None:
+def _warn_of_state(model: RBM, name: str, epoch: int) -> bool:
     if not (_bounded(model.visible) and _bounded(model.hidden)):
-        return
+        return False
     top = float(abs(model.weight.detach()).max())
     if top > _LARGEST:
         _warn(
             f"the weight of the {name} has entries up to {top:.0f} in epoch {epoch}: its units answer to nothing but "
             "one another; use a smaller learning rate, or weight decay"
         )
+    return top > _LARGEST
 
 
 def _warn(message: str) -> None:
-    warnings.warn(f"fit: {message}", TrainingWarning, stacklevel=3)
+    warnings.warn(f"fit: {message}", TrainingWarning, stacklevel=4)

@@ -17,6 +17,7 @@ from ..backend import float32
 from ..errors import OptionError, ShapeError
 from ..namespace import concat, zeros
 from ..nn import Module, Parameter
+from ..nn.module import _size
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad, record_of, wrap
 from .enumeration import LARGEST, binary_states
@@ -35,6 +36,14 @@ def _uniform(like: Tensor, generator: Generator | None) -> Tensor:
 def _smoothed(x: Tensor, values: int) -> Tensor:
     """The mean over the rows as if there had been, with 1 % of the weight, rows in which all values are as likely."""
     return x.detach().mean(axis=0) * 0.99 + 0.01 / values
+
+
+def amount(what: str, std: Any, least: str = "0 or more") -> float:
+    """A finite number, if it is as large as it should be; `what` is the layer's and the option's name."""
+    right = isinstance(std, (int, float, np.number)) and 0 <= std < math.inf and (std > 0 or least == "0 or more")
+    if not right:
+        raise OptionError(f"{what} must be a finite number, {least}, got {std!r}")
+    return float(std)
 
 
 class Units(Module):
@@ -133,9 +142,9 @@ class Gaussian(Units):
         self, size: int, std: float = 1.0, learned: bool = False, *, dtype: Any = float32, device: str = "cpu"
     ) -> None:
         super().__init__(size, dtype=dtype, device=device)
-        if not 0 < std < math.inf:
-            raise OptionError(f"Gaussian: std must be positive and finite, got {std!r}")
-        log_std = Tensor(np.full(self.size, math.log(std)), dtype=dtype, device=device)
+        log_std = Tensor(
+            np.full(self.size, math.log(amount("Gaussian: std", std, "above 0"))), dtype=dtype, device=device
+        )
         if learned:
             self.log_std = Parameter(log_std)
         else:
@@ -173,8 +182,8 @@ class Softmax(Units):
     """
 
     def __init__(self, classes: int, groups: int = 1, *, dtype: Any = float32, device: str = "cpu") -> None:
-        super().__init__(classes * groups, dtype=dtype, device=device)
-        self.classes, self.groups = classes, groups
+        self.classes, self.groups = _size("Softmax: classes", classes, 1), _size("Softmax: groups", groups, 1)
+        super().__init__(self.classes * self.groups, dtype=dtype, device=device)
 
     def _grouped(self, z: Tensor) -> Tensor:
         return z.reshape((*z.shape[:-1], self.groups, self.classes))

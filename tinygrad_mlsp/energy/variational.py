@@ -296,7 +296,7 @@ def _states(n: int, like: Tensor) -> Tensor:
 
 def log_sum_rows(log_joint: Callable[[Tensor], Tensor], states: Tensor, rows: int) -> Tensor:
     """ln Σ over the states [states, 1, hidden] of log_joint [states, rows], in pieces that fit into memory    [rows]"""
-    step = max(1, (1 << 16) // rows)
+    step = max(1, (1 << 16) // max(1, rows))
     parts = [_logsumexp(log_joint(states[i : i + step]), axis=0) for i in range(0, len(states), step)]
     return parts[0] if len(parts) == 1 else _logsumexp(_stack(parts), axis=0)
 
@@ -335,5 +335,10 @@ def finite(loss: Tensor, model: Module, what: str, limit: float = 1e9) -> Tensor
         bad = [name for name, p in values.items() if not np.isfinite(p).all()]
         sizes = ", ".join(f"{name} up to {np.abs(p).max():.3g}" for name, p in values.items())
         where = f"not finite: {', '.join(bad)}" if bad else f"the parameters are finite: {sizes}"
-        raise DivergenceError(f"{what}: the loss is {value:.4g}; {where}. Try a smaller learning rate, or weight decay")
+        advice = "Try a smaller learning rate, or weight decay"
+        if math.isnan(value) and not bad:
+            advice = (
+                f"Look for NaN in the data, or no rows, with {type(model).__name__}.check_data; or " + advice.lower()
+            )
+        raise DivergenceError(f"{what}: the loss is {value:.4g}; {where}. {advice}")
     return loss

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import warnings
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..energy import RBM, FromData, Persistent, contrastive_divergence, pseudo_likelihood
-from ..errors import DivergenceError, OptionError, TrainingWarning
+from ..errors import OptionError, TrainingWarning
 from ..optim import SGD
 from ..random import Generator
 from ..tensor import Tensor, no_grad
@@ -159,12 +158,8 @@ class _BernoulliRBM:
 
     def _update(self, X: np.ndarray[Any, Any]) -> None:
         self._optimizer.zero_grad()
-        loss = contrastive_divergence(self.rbm_, Tensor(X).to(self.rbm_.weight.device), self._samples)
-        if not math.isfinite(loss.item()):
-            raise DivergenceError(
-                f"{type(self).__name__}: the free energies are not finite; scale the samples, or lower learning_rate"
-            )
-        loss.backward()
+        v = Tensor(X).to(self.rbm_.weight.device)
+        contrastive_divergence(self.rbm_, v, self._samples).backward()
         self._optimizer.step()
 
 
