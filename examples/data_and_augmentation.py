@@ -2,7 +2,8 @@
 
 One net (LeNet), the same number of updates for all four; the augmented digits are turned, scaled, shifted and bent
 anew at every pass. Made digits take updates to pay: after 1,500, at half the rate and changed more (shifts of 2 pixels,
-elastic 34), they still cost (10,000 digits: 2.54 % wrong without, 3.37 with); after 4,000 they gain (1.72 and 1.11).
+elastic 34), they still cost (10,000 digits: 2.54 % wrong without, 3.37 with); after 4,000 they gain: 1.62 % and 1.01 in
+the mean over three seeds, of 50,000 digits 0.91 and 0.76.
 Source: lecture 4; Simard, Steinkraus and Platt, "Best practices for convolutional neural
 networks", 2003.
 """
