@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import float32
-from ..errors import DTypeError, OptionError, ShapeError
+from ..errors import DTypeError, ShapeError
 from ..random import Generator
 from ..tensor import Tensor
 from . import init
@@ -18,7 +18,7 @@ from .dropout import Dropout
 from .linear import Linear
 from .module import Module, _size
 from .norm import LayerNorm
-from .transformer import _ACTIVATIONS, MultiheadAttention, TransformerEncoder, TransformerEncoderLayer
+from .transformer import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer, activation_of
 
 
 class TransformerDecoderLayer(Module):
@@ -38,16 +38,7 @@ class TransformerDecoderLayer(Module):
         norm_first: bool = False, bias: bool = True, device: str | None = None, dtype: Any = None,
         *, generator: Generator | None = None,
     ) -> None:  # fmt: skip
-        if isinstance(activation, str):
-            if activation not in _ACTIVATIONS:
-                raise OptionError(
-                    f"TransformerDecoderLayer: activation is 'relu', 'gelu' or a function, not {activation!r}"
-                )
-            activation = _ACTIVATIONS[activation]
-        if not callable(activation):
-            raise OptionError(
-                f"TransformerDecoderLayer: activation is 'relu', 'gelu' or a function, not {activation!r}"
-            )
+        activation = activation_of(type(self).__name__, activation)
         place: dict[str, Any] = {"device": device, "dtype": dtype}
         self.self_attn = MultiheadAttention(
             d_model, nhead, dropout, bias, batch_first=batch_first, generator=generator, **place

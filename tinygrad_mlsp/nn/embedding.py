@@ -109,12 +109,7 @@ class EmbeddingBag(Module):
         self.weight = Parameter(empty((num_embeddings, embedding_dim), dtype or float32, device))
         self.reset_parameters(generator)
 
-    def reset_parameters(self, generator: Generator | None = None) -> None:
-        """Draws the table anew."""
-        init.normal_(self.weight, generator=generator)
-        if self.padding_idx is not None:
-            with no_grad():
-                self.weight[self.padding_idx] = 0.0
+    reset_parameters = Embedding.reset_parameters
 
     @classmethod
     def from_pretrained(

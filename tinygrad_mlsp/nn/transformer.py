@@ -221,6 +221,14 @@ def _checked(name: str, mask: Tensor, shapes: list[tuple[int, ...]]) -> Tensor:
 _ACTIVATIONS: dict[str, Callable[..., Tensor]] = {"relu": functional.relu, "gelu": functional.gelu}
 
 
+def activation_of(layer: str, activation: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The function that is meant, by its name or itself."""
+    found = _ACTIVATIONS.get(activation) if isinstance(activation, str) else activation
+    if not callable(found):
+        raise OptionError(f"{layer}: activation is 'relu', 'gelu' or a function, not {activation!r}")
+    return found
+
+
 class TransformerEncoderLayer(Module):
     """x ← N₁(x + A(x)), x ← N₂(x + W₂ φ(W₁ x + b₁) + b₂), with self-attention A and layer norms N
 
@@ -237,16 +245,7 @@ class TransformerEncoderLayer(Module):
         norm_first: bool = False, bias: bool = True, device: str | None = None, dtype: Any = None,
         *, generator: Generator | None = None,
     ) -> None:  # fmt: skip
-        if isinstance(activation, str):
-            if activation not in _ACTIVATIONS:
-                raise OptionError(
-                    f"TransformerEncoderLayer: activation is 'relu', 'gelu' or a function, not {activation!r}"
-                )
-            activation = _ACTIVATIONS[activation]
-        if not callable(activation):
-            raise OptionError(
-                f"TransformerEncoderLayer: activation is 'relu', 'gelu' or a function, not {activation!r}"
-            )
+        activation = activation_of(type(self).__name__, activation)
         place: dict[str, Any] = {"device": device, "dtype": dtype}
         self.self_attn = MultiheadAttention(
             d_model, nhead, dropout, bias, batch_first=batch_first, generator=generator, **place
