@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from support import Make, maker
 
 import tinygrad_mlsp as tg
-from tinygrad_mlsp import nn
+from tinygrad_mlsp import nn, viz
 from tinygrad_mlsp.errors import DivergenceError, NonFiniteError, OptionError
 
 
@@ -140,3 +141,28 @@ def test_no_warning_competes_with_the_report(make: Make) -> None:
 def test_wrong_input() -> None:
     with pytest.raises(OptionError, match="model is a Module"):
         tg.detect_anomaly(True)
+
+
+def test_it_looks_on_from_around_a_trace_and_within_itself(make: Make) -> None:
+    x = make([1.0, -1.0], requires_grad=True)
+    with tg.detect_anomaly() as outer:
+        with viz.trace() as seen:
+            with pytest.raises(NonFiniteError, match="forward through log"):
+                tg.log(x)
+            root = tg.sqrt(x * 0.0)
+            with pytest.raises(NonFiniteError, match="backward through sqrt"):
+                root.sum().backward()
+            assert seen.graph().operations == 3
+        with outer, pytest.raises(NonFiniteError):
+            tg.log(x)
+        with pytest.raises(NonFiniteError):
+            tg.log(x)
+    with pytest.warns(RuntimeWarning) if x.device == "cpu" else nullcontext():
+        tg.log(x)
+
+
+def test_the_pictures_can_be_made_inside_it(make: Make) -> None:
+    x = make([1.0, -1.0], requires_grad=True)
+    with tg.detect_anomaly():
+        assert len(viz.walk((x * x).sum()).steps) == 2
+        assert viz.diff((x * x).sum(), (x * x).sum()).same_structure

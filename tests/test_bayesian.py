@@ -415,3 +415,11 @@ def test_variational_training_refuses(device: str) -> None:
         models.train_variational(regressor, regressor.log_density, data, 3)
     with pytest.raises(OptionError, match="VariationalLinear: prior_std"):
         models.VariationalLinear(2, 1, prior_std=0.0)
+
+
+def test_the_divergence_is_shared_by_all_examples_not_by_a_batchs(device: str) -> None:
+    layer = models.VariationalLinear(2, 1, dtype=np.float64, generator=Generator(0)).to(device)
+    x, wanted = maker(device)(np.ones((10, 2))), -models.weight_divergence(layer).item() / 20
+    still = optim.SGD(layer.parameters(), lr=0.0)
+    (bound,) = models.train_variational(layer, lambda x, y: layer(x).sum(axis=-1) * 0, [x, x], 20, 1, still)
+    assert abs(bound - wanted) < 1e-12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,15 @@ def test_an_example_runs(path: Path, tmp_path: Path) -> None:
 def test_the_evidence_runs(path: Path, tmp_path: Path) -> None:
     assert "not judged" in run(path, tmp_path, "--quick", "--seeds", "1")
     assert (tmp_path / f"{path.stem}.png").stat().st_size > 5000
+
+
+def test_every_evidence_script_is_in_the_docs_with_its_seeds() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "evidence.md").read_text(encoding="utf-8")
+    rows = {row[0]: row[-1] for row in re.findall(r"^\| `(\w+)\.py` \|.*\| ([^|]*) \|$", page, re.M)}
+    assert sorted(rows) == [p.stem for p in EVIDENCE]
+    for path in EVIDENCE:
+        found = re.search(r"options\([^)]*?\bseeds=(\d+)", path.read_text(encoding="utf-8"))
+        assert rows[path.stem].split()[0] == (found[1] if found else "1"), path.stem
 
 
 def test_a_claim_that_does_not_hold_fails_its_script(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -151,3 +152,28 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
         assert browser.evaluate("document.documentElement.scrollWidth") <= 420
     finally:
         browser.close()
+
+
+def test_several_results_are_told_one_by_one(device: str) -> None:
+    x = tg.Tensor([[2.0, 0.0], [0.0, 3.0]], requires_grad=True, device=device)
+    made = viz.explain(lambda: tg.linalg.slogdet(x)[1])
+    assert "   z₁,1, z₁,2 = slogdet(x₁)\n   z₁,1 = 1\n   z₁,2 = 1.792\n" in made.text()
+    assert "   z̄₁,2 = 1    (the start: ∂L/∂L)\n" in made.text()
+    assert "$z_{1,2}$ = 1.792" in made.markdown()
+
+
+def test_complex_gradients_say_that_they_are_conjugated(device: str) -> None:
+    x = tg.Tensor(1.0 + 2.0j, requires_grad=True, device=device)
+    text = viz.explain(lambda: tg.abs(x * x)).text()
+    assert text.endswith("conjugated, as .grad is)\n")
+
+
+@pytest.mark.slow
+def test_twenty_thousand_steps_in_seconds(device: str) -> None:
+    h = tg.Tensor(0.5, requires_grad=True, device=device)
+    for _ in range(20_000):
+        h = tg.tanh(h)
+    start = time.perf_counter()
+    made = viz.explain(h)
+    assert len(made.html()) > 1_000_000
+    assert time.perf_counter() - start < 10

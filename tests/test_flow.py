@@ -419,3 +419,11 @@ def test_one_transfer_a_record(device, monkeypatch):
     monkeypatch.setattr(flow_module, "to_device", lambda a, d: moved.append(a.shape) or real(a, d))
     flow = fit(deep(nn.Tanh, depth=10, device=device), steps=4, every=2, device=device)
     assert len(moved) == len(flow.steps) == 2
+
+
+def test_an_empty_batch_has_no_dead_units():
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    with viz.watch(net, every=1) as flow:
+        net(tg.Tensor(np.zeros((0, 4), "float32"))).sum().backward()
+    assert np.isnan(flow.values("dead")).all()
+    assert flow.verdict().word != "dead"

@@ -386,3 +386,17 @@ def test_bad_translations(device: str) -> None:
     wild = (optim.SGD(makers, lr=1e200), optim.SGD(judges, lr=1e200))
     with pytest.raises(DivergenceError, match=r"train_translation: (generators|judges): the loss is"):
         models.train_translation(model, [x] * 5, [x + 1.0] * 5, 1, wild)
+
+
+def test_the_penalty_at_real_examples_is_halved_as_in_its_paper(device: str) -> None:
+    """For a linear critic the slope is w: the penalty's part of the update is −rate · c · w."""
+    x, rate, factor, weights = maker(device)(np.random.default_rng(0).normal(size=(8, 2))), 0.1, 3.0, []
+    for penalty in (0.0, factor):
+        judge = nn.Linear(2, 1, dtype=np.float64, generator=Generator(0)).to(device)
+        before = judge.weight.numpy().copy()
+        made = nn.Linear(2, 2, dtype=np.float64, generator=Generator(1)).to(device)
+        players = (optim.SGD(made.parameters(), lr=rate), optim.SGD(judge.parameters(), lr=rate))
+        game = models.GAN(made, judge, 2)
+        models.train_gan(game, [x], 1, players, penalty=penalty, penalty_at="real", generator=Generator(2))
+        weights.append(judge.weight.numpy().copy())
+    np.testing.assert_allclose(weights[1] - weights[0], -rate * factor * before, atol=1e-12)

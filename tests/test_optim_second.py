@@ -411,3 +411,39 @@ def test_minimize_names_what_is_wrong(method: str) -> None:
     ):  # fmt: skip
         with pytest.raises(tg.errors.OptionError, match=f"^(minimize|Adam): .*{message}"):
             optim.minimize(f, x0, method, **options)
+
+
+def test_conjugate_gradient_goes_on_where_values_are_lost_in_rounding() -> None:
+    # float32 numbers near 1e8 are 8 apart: only the slopes know that x² falls
+    x = tg.Tensor(np.array([1.0, -0.5], np.float32), requires_grad=True)
+    scales, optimizer = tg.tensor(np.array([1.0, 3.0], np.float32)), optim.NonlinearCG([x])
+
+    def closure() -> tg.Tensor:
+        optimizer.zero_grad()
+        loss = (scales * x * x).sum() + 1e8
+        loss.backward()
+        return loss
+
+    for _ in range(20):
+        optimizer.step(closure)
+    assert float(abs(x).max()) < 1e-3
+
+
+def test_conjugate_gradient_moves_again_after_a_search_that_found_nothing() -> None:
+    x = tg.Tensor(np.array([1.0, -0.5]), requires_grad=True)
+    optimizer, sign = optim.NonlinearCG([x], max_iter=1), -1.0
+
+    def closure() -> tg.Tensor:
+        optimizer.zero_grad()
+        loss = (x * x).sum()
+        loss.backward()
+        x.grad = x.grad * sign  # at first a wrong gradient, along which the loss rises
+        return loss
+
+    for _ in range(3):
+        optimizer.step(closure)
+    assert x.tolist() == [1.0, -0.5]
+    sign = 1.0
+    for _ in range(10):
+        optimizer.step(closure)
+    assert float(abs(x).max()) < 1e-6

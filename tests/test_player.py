@@ -181,6 +181,43 @@ def test_folds_open_and_close_by_key_and_the_list_follows(browser: Browser, tmp_
 
 
 @needs_browser
+def test_several_results_are_told_one_by_one(browser: Browser, tmp_path: Path) -> None:
+    x = tg.Tensor([[2.0, 0.0], [0.0, 3.0]], requires_grad=True)
+    viz.play(lambda: tg.linalg.slogdet(x)[1]).save(tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    assert browser.text("#say").endswith("; z₁,1: 1, z₁,2: 1.792.")
+    browser.key("b")
+    assert "back: to z₁ = slogdet came z₁,2: 1; [0.5, 0, 0, 0.3333]" in browser.text("#say")
+    assert browser.complaints == []
+
+
+@needs_browser
+def test_the_focus_stays_where_it_is_and_the_list_has_arrow_keys(browser: Browser, tmp_path: Path) -> None:
+    recurrent(200).save(tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    where = "document.activeElement.getAttribute('aria-label') || document.activeElement.id"
+    labels = browser.evaluate("[...document.querySelectorAll('#tree .row')].map(r => r.getAttribute('aria-label'))")
+    browser.evaluate("document.querySelector('#tree .row[tabindex=\"0\"]').focus()")
+    at = labels.index(browser.evaluate(where))
+    browser.key("ArrowDown", "ArrowDown")
+    assert browser.evaluate(where) == labels[at + 2]
+    browser.key("ArrowUp")
+    assert browser.evaluate(where) == labels[at + 1]
+    browser.key("ArrowRight")  # steps, and the rows are made anew
+    assert browser.evaluate(where) == labels[at + 1]
+    for _ in range(60):  # beyond what is in sight
+        browser.key("ArrowDown")
+    assert browser.evaluate("document.activeElement.className").startswith("row")
+    browser.key("b")
+    while not browser.evaluate("!!document.getElementById('entry')"):
+        browser.key("ArrowRight", "o")
+    browser.evaluate("document.getElementById('entry').focus()")
+    browser.key("Enter")
+    assert browser.evaluate(where) == "entry"
+    assert browser.complaints == []
+
+
+@needs_browser
 def test_the_text_has_every_step_both_ways_and_what_is_announced_is_that_text(browser: Browser, tmp_path: Path) -> None:
     player = neuron()
     player.save(tmp_path / "page.html")

@@ -295,3 +295,10 @@ def test_classes_have_marks_too() -> None:
 def test_wrong_input_says_what_is_wanted(call: Any, kind: type[Exception], says: str) -> None:
     with pytest.raises(kind, match=says):
         call(*bowl("cpu"))
+
+
+def test_empty_data_and_no_function_are_refused():
+    with pytest.raises(ShapeError, match="two points or more"):
+        viz.embedding(np.ones((0, 3)))
+    with pytest.raises(OptionError, match="the function must be one of a point"):
+        viz.landscape(3, ((0, 1), (0, 1)))

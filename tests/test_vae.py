@@ -449,7 +449,7 @@ def test_a_noisy_classifier_is_a_mean_of_softmaxes(device: str) -> None:
     assert (
         abs(model.loss(make(x), make(np.array([0])), noise).item() + math.log(1 / (1 + math.exp(f[1] - f[0])))) < 1e-12
     )
-    with pytest.raises(OptionError, match="2 classes or more"):
+    with pytest.raises(OptionError, match="classes must be a whole number of 2 or more"):
         models.NoisyClassifier(net, 1)
     with pytest.raises(ShapeError, match="must give 6 numbers"):
         models.NoisyClassifier(net, 3)(make(x))
@@ -481,3 +481,17 @@ def test_a_prior_is_weight_decay(device: str) -> None:
         prob.prior_decay(0.0, 8)
     with pytest.raises(OptionError, match="log_prior"):
         prob.log_prior(net, -1.0)
+
+
+def test_the_likelihood_takes_as_many_draws_as_asked_in_pieces(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = models.VAE([3, 2], dtype=np.float64, generator=Generator(0)).to(device)
+    x, asked, plain = maker(device)(np.ones((5, 3))), [], model.log_weights
+
+    def weights(x: Any, y: Any, samples: int, **options: Any) -> Any:
+        asked.append((len(x), samples))
+        return plain(x, y, samples, **options)
+
+    monkeypatch.setattr(models.vae, "_ROWS", 4)
+    object.__setattr__(model, "log_weights", weights)
+    assert model.log_likelihood(x, samples=3, generator=Generator(1)).shape == (5,)
+    assert asked == [(4, 1)] * 3 + [(1, 3)]

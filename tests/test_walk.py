@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from support import Make, maker
 
 import tinygrad_mlsp as tg
 from tinygrad_mlsp import nn, viz
-from tinygrad_mlsp.errors import GraphError, OptionError
+from tinygrad_mlsp.errors import GraphError, OptionError, ShapeError
 from tinygrad_mlsp.viz.walk import value_of
 
 
@@ -127,3 +128,96 @@ def test_what_cannot_be_walked_says_why(make: Make) -> None:
     loss.backward()
     with pytest.raises(GraphError, match="freed"):
         viz.walk(loss)
+
+
+def written(step: Any) -> tuple[str, ...]:
+    made = step.template()
+    if made is None:
+        return ()
+    texts = (made.formula.forward, *made.formula.derivatives.values())
+    return tuple(made.filled(text, lambda letter, number, mark: letter + mark) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("compute", "part"),
+    [
+        (lambda x: x.sum(axis=1), "Σ₁ x"),
+        (lambda x: tg.softmax(x, axis=0), "Σ₀"),
+        (lambda x: x[:, 1], "x[:, 1]"),
+        (lambda x: x[tg.Tensor([1, 1], device=x.device)], "x[[1 1]]"),
+        (lambda x: x.reshape(3, 2), "(3, 2)"),
+        (lambda x: tg.broadcast_to(x, (4, 2, 3)), "(4, 2, 3)"),
+        (lambda x: tg.expand_dims(x, axis=1), "expand_dims(x, 1)"),
+        (lambda x: tg.clip(x, -2.0, 2.0), "clip(x, −2, 2)"),
+    ],
+)
+def test_formulas_have_the_options_of_the_application_or_there_is_none(compute: Any, part: str, make: Make) -> None:
+    """In a trace all options are kept; outside, those that a rule needs, and without the others nothing is claimed."""
+    x = make([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
+    y = compute(x)
+    (step,) = viz.walk(y, gradient=y.detach()).steps
+    assert not written(step) or part in written(step)[0]
+    assert step.op in ("expand_dims", "clip") or written(step)
+    with viz.trace() as seen:
+        y = compute(x)
+    (step,) = viz.walk(y, gradient=y.detach(), trace=seen).steps
+    assert part in written(step)[0]
+
+
+def test_complex_gradients_are_those_of_backward(make: Make) -> None:
+    x = make([1.0 + 2.0j, -1.0j], requires_grad=True)
+    y = x * x
+    given = [1.0 + 1.0j, 2.0 - 3.0j]
+    (leaf,) = (leaf for leaf in viz.walk(y, gradient=given).leaves if leaf.kind != "constant")
+    y.backward(gradient=make(given))
+    np.testing.assert_allclose(leaf.gradient.entries, x.grad.numpy())
+
+
+def test_constants_of_a_long_trace_are_not_taken_for_one_another(make: Make) -> None:
+    """An array that is gone leaves its address to the next."""
+    w = make([1.0, 2.0, 3.0], requires_grad=True)
+    with viz.trace() as seen:
+        for n in range(20):
+            loss = (w * make(np.ones((n % 3 + 1, 3), "float32"))).sum()
+            loss.backward()
+            del loss
+    graph = seen.graph()
+    shapes = {node.id: node.shape for node in graph.nodes}
+    constants = {node.id for node in graph.nodes if node.kind == "constant"}
+    assert len(constants) == 20
+    assert all(shapes[e.source] == shapes[e.target] for e in graph.edges if e.source in constants)
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_an_operation_of_several_results_is_no_scalar(traced: bool, make: Make) -> None:
+    x = make([[2.0, 1.0], [0.0, 3.0], [1.0, 1.0]], requires_grad=True)
+    with viz.trace() if traced else nullcontext():
+        loss = tg.linalg.qr(x)[1].sum()
+    (qr,) = (node for node in viz.graph_of(loss).nodes if node.op == "qr")
+    assert qr.shape == (2, 2)
+
+
+def test_norms_of_half_precision_do_not_overflow(make: Make) -> None:
+    assert value_of(make(np.full(100_000, 2.0, "float16"))).norm == pytest.approx(2 * 100_000**0.5)
+
+
+def test_an_operation_that_is_declared_again_has_its_new_formula(make: Make) -> None:
+    x = make(2.0, requires_grad=True)
+    found = []
+    for forward, slope in ((lambda xp, x: x**2, lambda xp, x: 2 * x), (lambda xp, x: xp.exp(x), lambda xp, y: y)):
+        mine = tg.op.Operation(forward, "elementwise", "of_this_test", register=False).slopes(x=slope)
+        found.append(written(viz.walk(mine(x)).steps[0])[0])
+    assert found == ["y = x²", "y = exp(x)"]
+
+
+def test_wrong_input_is_named(make: Make) -> None:
+    x = make([1.0, 2.0], requires_grad=True)
+    with pytest.raises(GraphError, match="was not computed from anything"):
+        viz.explain(make(1.0, requires_grad=True))
+    with pytest.raises(ShapeError, match=r"gradient has shape \(3,\)"):
+        viz.walk(x * x, gradient=[1.0, 2.0, 3.0])
+    for given in ({"keep": 1.5}, {"keep": "3"}, {"names": [x]}, {"names": {3: x}}, {"model": 3}, {"model": nn.ReLU}):
+        with pytest.raises(OptionError, match=r"keep is|names are|model is a Module"):
+            viz.walk((x * x).sum(), **given)
+    with pytest.raises(OptionError, match="model is a Module"):
+        viz.explain(lambda: (x * x).sum(), 3)

@@ -250,6 +250,9 @@ class DeepAutoencoder(Autoencoder):
         if not isinstance(sizes, Sequence) or len(sizes) < 2:
             raise OptionError(f"{type(self).__name__}: sizes are those of the input, …, and of the code, got {sizes!r}")
         sizes = [_size(f"{type(self).__name__}: a size", n, 1) for n in sizes]
+        for name, make in (("activation", activation), ("code", code), ("output", output)):
+            if (make is not None or name != "code") and (isinstance(make, Module) or not callable(make)):
+                raise OptionError(f"{type(self).__name__}: {name} makes a Module, such as nn.Tanh, got {make!r}")
         place: dict[str, Any] = {"generator": generator, "device": device, "dtype": dtype or float32}
 
         def linear(before: int, after: int) -> Linear:
@@ -334,8 +337,8 @@ def unroll(modules: Sequence[Any], loss: str | Loss = "cross_entropy") -> Autoen
 
     Source: Hinton and Salakhutdinov, 2006; lecture 2, "Deep autoencoder".
     """
-    if not modules:
-        raise OptionError("unroll: wants one trained module or more")
+    if not isinstance(modules, Sequence) or not modules:
+        raise OptionError("unroll: wants a list of one trained module or more")
     copies = [copy.deepcopy(m) for m in modules]
     encoder, decoder = Sequential(), Sequential()
     for module in copies:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..backend import float32, space_of
 from ..derivatives import value_and_grad
-from ..errors import OptionError, ShapeError, TrainingWarning
+from ..errors import DivergenceError, OptionError, ShapeError, TrainingWarning
 from ..namespace import asarray, stack
 from ..nn import Linear, Module, Parameter
 from ..nn.module import _size
@@ -24,7 +24,19 @@ from ..optim import Adam, Optimizer
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad, record_of, wrap
 from .mlp import flat
-from .probabilistic import log_mean, normal_divergence, normal_log_density, normals, split, unheard, update
+from .probabilistic import (
+    as_data,
+    is_number,
+    log_mean,
+    noise_of,
+    normal_divergence,
+    normal_log_density,
+    normals,
+    settled,
+    split,
+    unheard,
+    update,
+)
 
 _linear, _exp, _sqrt, _where, _tanh = (record_of(name) for name in ("linear", "exp", "sqrt", "where", "tanh"))
 _log_softmax, _take = record_of("log_softmax"), record_of("take_along_axis")
@@ -85,11 +97,10 @@ def hamiltonian(
     """
     q = _start("hamiltonian", start)
     generator = generator or default_generator()
-    if not step_size > 0 or leapfrogs < 1 or n < 1 or burn < 0 or keep_every < 1:
-        raise OptionError(
-            "hamiltonian: wants a positive step_size, at least 1 leapfrog, n and keep_every, and a burn of 0 or more; "
-            f"got {step_size!r}, {leapfrogs!r}, {n!r}, {keep_every!r}, {burn!r}"
-        )
+    _rounds("hamiltonian", n, burn, keep_every)
+    _size("hamiltonian: leapfrogs", leapfrogs, 1)
+    if not is_number(step_size) or not 0 < step_size < math.inf:
+        raise OptionError(f"hamiltonian: wants a positive step_size, got {step_size!r}")
     if target is not None and not (0 < target < 1 and burn):
         raise OptionError(f"hamiltonian: a target is between 0 and 1 and needs a burn; got {target!r} and {burn!r}")
     both = _value_and_slope("hamiltonian", log_density)
@@ -149,6 +160,9 @@ def langevin(
     Source: Roberts and Tweedie, "Exponential convergence of Langevin distributions", 1996; Welling and Teh, "Bayesian
     learning via stochastic gradient Langevin dynamics", 2011.
     """
+    _rounds("langevin", n, burn, keep_every)
+    if not callable(step_size) and not (is_number(step_size) and 0 < step_size < math.inf):
+        raise OptionError(f"langevin: step_size must be positive, got {step_size!r}")
     if adjusted:
         if callable(step_size):
             raise OptionError("langevin: a step_size that changes needs adjusted=False")
@@ -183,6 +197,25 @@ def langevin(
     return Samples(stack(points), stack(logs), 1.0, size)
 
 
+def _rounds(what: str, n: Any, burn: Any, keep_every: Any) -> None:
+    for name, value, least in (("n", n, 1), ("burn", burn, 0), ("keep_every", keep_every, 1)):
+        _size(f"{what}: {name}", value, least)
+    if keep_every > n:
+        raise OptionError(f"{what}: of n={n} rounds, with keep_every={keep_every}, none would be kept")
+
+
+def _chains(what: str, points: Any) -> np.ndarray[Any, Any]:
+    """The chains as an array of float64. Raises: ShapeError, OptionError for what is not finite."""
+    x = asarray(points).numpy().astype(np.float64)
+    if x.ndim != 3:
+        raise ShapeError(f"{what}: points have the shape [kept, chains, dim], got {list(x.shape)}")
+    if len(x) < 4:
+        raise ShapeError(f"{what}: wants 4 points of each chain or more, got {len(x)}")
+    if not np.isfinite(x).all():
+        raise OptionError(f"{what}: the chains have points that are not finite")
+    return x
+
+
 def _start(what: str, start: Any) -> Tensor:
     q = asarray(start).detach()
     if q.ndim != 2 or not q.size:
@@ -198,6 +231,8 @@ def _value_and_slope(what: str, log_density: LogDensity) -> Callable[[Tensor], t
 
         def total(x: Tensor) -> Tensor:
             value = log_density(x)
+            if not isinstance(value, Tensor):
+                raise ShapeError(f"{what}: the log-density gives a Tensor, a number a chain, got {value!r}")
             if value.shape != x.shape[:1]:
                 raise ShapeError(
                     f"{what}: the log-density of {list(x.shape)} is {list(x.shape[:1])}, got {list(value.shape)}"
@@ -225,10 +260,8 @@ def effective_size(points: Tensor) -> np.ndarray[Any, Any]:
     Shapes: points [kept, chains, dim].
     Source: Geyer, "Practical Markov chain Monte Carlo", 1992; Gelman et al., "Bayesian data analysis", 2013, 11.5.
     """
-    x = points.numpy().astype(np.float64)
+    x = _chains("effective_size", points)
     n, chains, dim = x.shape
-    if n < 4:
-        raise ShapeError(f"effective_size: wants 4 points of each chain or more, got {n}")
     away = x - x.mean(axis=0)
     spectrum = np.fft.rfft(away, 2 * n, axis=0)
     covariance = np.fft.irfft(spectrum * spectrum.conj(), axis=0)[:n].mean(axis=1) / n
@@ -248,10 +281,8 @@ def split_rhat(points: Tensor) -> np.ndarray[Any, Any]:
     Shapes: points [kept, chains, dim].
     Source: Gelman and Rubin, "Inference from iterative simulation", 1992; Gelman et al., 2013, 11.4.
     """
-    x = points.numpy().astype(np.float64)
+    x = _chains("split_rhat", points)
     n = len(x) // 2
-    if n < 2:
-        raise ShapeError(f"split_rhat: wants 4 points of each chain or more, got {len(x)}")
     halves = np.concatenate([x[:n], x[n : 2 * n]], axis=1)
     within = halves.var(axis=0, ddof=1).mean(axis=0)
     between = halves.mean(axis=0).var(axis=0, ddof=1)
@@ -275,12 +306,10 @@ class BayesianMLP:
     """
 
     def __init__(self, sizes: Sequence[int], noise: str | float = "learned", prior_std: float = 1.0) -> None:
-        if len(sizes) < 2:
-            raise ShapeError(f"BayesianMLP: sizes are those of input, hidden layers and output, got {list(sizes)}")
-        given = not isinstance(noise, str)
-        if (given and not 0 < float(noise) < math.inf) or not (given or noise in ("learned", "classes")):
-            raise OptionError(f'BayesianMLP: noise is "learned", "classes" or a positive number, got {noise!r}')
-        if not prior_std > 0:
+        if not isinstance(sizes, Sequence) or len(sizes) < 2:
+            raise ShapeError(f"BayesianMLP: sizes are those of input, hidden layers and output, got {sizes!r}")
+        noise_of("BayesianMLP", noise, "learned", "classes")
+        if not (is_number(prior_std) and prior_std > 0):
             raise OptionError(f"BayesianMLP: prior_std must be positive, got {prior_std!r}")
         self.sizes, self.noise, self.prior_std = (
             tuple(_size("BayesianMLP: sizes", s, 1) for s in sizes),
@@ -359,11 +388,14 @@ class BayesianMLP:
         """θ ↦ ln p(θ) + Σ ln p(y | x, θ), the posterior's logarithm up to a constant: what samplers take"""
         return lambda theta: self.log_prior(theta) + self.log_likelihood(theta, x, y).sum(axis=-1)
 
+    @unheard()
     def map_estimate(self, x: Any, y: Any, theta: Tensor, steps: int = 2000, lr: float = 0.01) -> Tensor:
         """θ of the greatest posterior density, by Adam from `theta` with a rate that falls to 0; the best chain
 
         Shapes: theta [chains, size], result [1, size].
+        Raises: DivergenceError.
         """
+        steps = _size("BayesianMLP.map_estimate: steps", steps)
         at, density = Parameter(theta), self.log_posterior(x, y)
         optimizer = Adam([at], lr=lr)
         for step in range(steps):
@@ -372,7 +404,13 @@ class BayesianMLP:
             (-density(at).sum()).backward()
             optimizer.step()
         with no_grad():
-            best = int(density(at).argmax())
+            found = density(at)
+            if not bool(space_of(found._array).isfinite(found._array).all()):
+                raise DivergenceError(
+                    f"BayesianMLP.map_estimate: the posterior's density is not finite after {steps} steps; look for "
+                    "NaN in x and y, or take a smaller lr"
+                )
+            best = int(found.argmax())
             return at.detach()[best : best + 1]
 
     def predictive(self, theta: Tensor, x: Any, y: Any) -> Tensor:
@@ -402,7 +440,7 @@ class VariationalLinear(Linear):
         self, in_features: int, out_features: int, prior_std: float = 1.0, std: float = 0.05,
         device: str | None = None, dtype: Any = None, *, generator: Generator | None = None,
     ) -> None:  # fmt: skip
-        if not (prior_std > 0 and std > 0):
+        if not (is_number(prior_std) and is_number(std) and prior_std > 0 and std > 0):
             raise OptionError(f"VariationalLinear: prior_std and std must be positive, got {prior_std!r} and {std!r}")
         super().__init__(in_features, out_features, True, device, dtype, generator=generator)
         self.prior_std, self.sampling, self.generator = prior_std, False, generator
@@ -450,15 +488,18 @@ def train_variational(
 
     `log_density(x, y)` is ln p(y | x, θ) of a batch, with θ drawn as the layers do, [batch]. Over the first `warm_up`
     updates the divergence's factor rises from 0 to 1. Returns the mean bound of each epoch, in nats an example.
-    Raises: DivergenceError, naming the layer.
+    Raises: ShapeError, OptionError for data that do not suit; DivergenceError, naming the layer.
     """
+    epochs, n = _size("train_variational: epochs", epochs), _size("train_variational: n", n, 1)
+    warm_up = _size("train_variational: warm_up", warm_up)
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
-    bounds, step = [], 0
+    bounds, step, like = [], 0, next(iter(model.parameters()))
     model.train()
     for _ in range(epochs):
         total, count = 0.0, 0
         for batch in data:
             x, y = split(batch)
+            x = as_data(x, "train_variational", None, like)
             with unheard():
                 likelihood = log_density(x, y)
                 divergence = weight_divergence(model) * (1 / n)
@@ -469,6 +510,7 @@ def train_variational(
         if not count:
             raise OptionError("train_variational: the data gave no batches")
         bounds.append(total / count)
+    settled("train_variational", model)
     return bounds
 
 

@@ -35,6 +35,7 @@ def whitening(x: Tensor, k: int | None = None, what: str = "whitening") -> tuple
     Computed in float64. Shapes: x [n, features], c [features], U [k, features].
     Raises: OptionError where the data do not vary in k directions.
     """
+    x = matrix(what, x)
     wide = x.detach().astype("float64")
     mean = wide.mean(axis=0)
     values, vectors = eigh((wide - mean).mT @ (wide - mean) * (1 / len(x)))
@@ -280,6 +281,9 @@ class KernelPCA(Module):
         self.components = _size("KernelPCA: components", components, 1)
         if kernel not in ("linear", "poly", "rbf", "arccos"):
             raise OptionError(f"KernelPCA: kernel is 'linear', 'poly', 'rbf' or 'arccos', got {kernel!r}")
+        if gamma is not None:
+            number("KernelPCA: gamma", gamma, 0)
+        _size("KernelPCA: degree", degree)
         if kernel == "arccos" and degree not in (0, 1):
             raise OptionError(f"KernelPCA: the arc-cosine kernel is of degree 0 or 1 here, got {degree!r}")
         self.kernel, self.gamma, self.degree = kernel, gamma, degree
@@ -397,7 +401,7 @@ class SubspaceAnalysis(NeuralICA):
         Without the first half it ends too often where half of one subspace lies beside half of another.
         Raises: OptionError for data that do not vary in as many directions.
         """
-        white = self._whitened(x)
+        epochs, white = _size("SubspaceAnalysis: epochs", epochs), self._whitened(x)
         if self.pool.size > 1:
             alone = SubspacePool(1)
             descend(
@@ -446,9 +450,9 @@ def embedding_loss(f: Tensor, g: Tensor, same: Tensor | float, margin: float = 1
 
 def neighbours(x: Tensor, k: int = 5, batch_size: int = 1000) -> Tensor:
     """The numbers of the k rows nearest to each row, the nearest first, itself left out    [n, k]"""
-    x = x.detach()
+    x = matrix("neighbours", x).detach()
     n = len(x)
-    if not 0 < k < n:
+    if not 0 < _size("neighbours: k", k) < n:
         raise OptionError(f"neighbours: {n} rows have from 1 to {n - 1} others each, k={k!r} were asked for")
     squares, found = (x * x).sum(axis=1), []
     with no_grad():

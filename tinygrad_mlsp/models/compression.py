@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..errors import OptionError
+from ..errors import DivergenceError, DTypeError, OptionError, ShapeError
 from ..nn import Module
 from ..nn import functional as F
-from ..optim import Adam
+from ..nn.functional.checks import number
+from ..nn.module import _size
+from ..optim import Adam, Optimizer
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad
+from .probabilistic import is_number, settled, split
 
 
 def distillation_loss(
@@ -24,7 +28,7 @@ def distillation_loss(
     Shapes: logits [batch, classes], target [batch].
     Source: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015.
     """
-    if not temperature > 0 or not 0 <= alpha <= 1:
+    if not (is_number(temperature) and temperature > 0 and is_number(alpha) and 0 <= alpha <= 1):
         raise OptionError(
             f"distillation_loss: the temperature is positive and alpha from 0 to 1, got {temperature!r} and {alpha!r}"
         )
@@ -45,28 +49,43 @@ def distill(
     `random_inputs`. The optimizer is Adam with its defaults unless given. The teacher answers in evaluation mode and
     is not changed.
 
-    Raises: OptionError for data without batches.
+    Raises: OptionError for data without batches; DivergenceError.
     """
+    epochs = _size("distill: epochs", epochs)
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise DTypeError(f"distill: the optimizer is an Optimizer, got {optimizer!r}")
     optimizer = Adam(student.parameters()) if optimizer is None else optimizer
-    modes, losses = (teacher.training, student.training), []
+    modes = (teacher.training, student.training)
+    losses: list[float] = []
     teacher.eval()
     student.train()
     try:
         for _ in range(epochs):
             total = batches = 0.0
             for batch in data:
-                x, target = batch if isinstance(batch, (tuple, list)) else (batch, None)
+                x, target = split(batch)
                 x = x if isinstance(x, Tensor) else Tensor(x)
+                if x.ndim < 2 or not x.size:
+                    raise ShapeError(
+                        f"distill: a batch has the shape [batch, …], one row at least, got {list(x.shape)}"
+                    )
                 with no_grad():
                     answer = teacher(x)
                 optimizer.zero_grad()
                 loss = distillation_loss(student(x), answer, target, temperature, alpha)
+                value, batches = loss.item(), batches + 1
+                if not math.isfinite(value):
+                    raise DivergenceError(
+                        f"distill: the loss is {value} at batch {batches:.0f} of epoch {len(losses) + 1}; look for NaN "
+                        "in the data, or take a smaller learning rate"
+                    )
                 loss.backward()
                 optimizer.step()
-                total, batches = total + loss.item(), batches + 1
+                total += value
             if not batches:
                 raise OptionError("distill: the data gave no batches (an iterator is used up after the first epoch)")
             losses.append(total / batches)
+        settled("distill", student)
     finally:
         teacher.train(modes[0])
         student.train(modes[1])
@@ -88,7 +107,16 @@ class random_inputs:
         std: float | None = None, like: Tensor | None = None, *, generator: Generator | None = None,
         device: str = "cpu",
     ) -> None:  # fmt: skip
-        self.shape, self.batches, self.batch_size = (batch_size, *shape), batches, batch_size
+        if not isinstance(shape, (tuple, list)):
+            raise ShapeError(f"random_inputs: the shape is that of one input, such as (784,), got {shape!r}")
+        shape = tuple(_size("random_inputs: a size of the shape", n, 1) for n in shape)
+        if std is not None:
+            number("random_inputs: std", std, 0)
+        if like is not None and tuple(like.shape[1:]) != shape:
+            raise ShapeError(f"random_inputs: like has inputs of shape {list(like.shape[1:])}, asked for {list(shape)}")
+        self.batches = _size("random_inputs: batches", batches, 1)
+        self.batch_size = _size("random_inputs: batch_size", batch_size, 1)
+        self.shape = (batch_size, *shape)
         self.low, self.high, self.std, self.like = low, high, std, like
         self.generator, self.device = generator, device
 

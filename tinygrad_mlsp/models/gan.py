@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,14 +12,14 @@ import numpy as np
 
 from ..backend import space_of
 from ..derivatives import grad
-from ..errors import OptionError, ShapeError
+from ..errors import DTypeError, OptionError, ShapeError, TrainingWarning
 from ..namespace import asarray, concat, stack
 from ..nn import Module
 from ..nn.module import _size
 from ..optim import Adam, Optimizer
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad, record_of, wrap
-from .probabilistic import as_data, normals, split, unheard, update, with_labels
+from .probabilistic import as_data, is_number, normals, settled, split, unheard, update, with_labels
 
 _softplus, _vector_norm = record_of("softplus"), record_of("vector_norm")
 GAMES = ("non-saturating", "minimax", "least-squares", "wasserstein")
@@ -99,7 +100,10 @@ class GAN(Module):
     def __init__(
         self, generator: Module, discriminator: Module, latent: int, game: str = "non-saturating", classes: int = 0
     ) -> None:
-        if classes < 0 or classes == 1:
+        for name, part in (("generator", generator), ("discriminator", discriminator)):
+            if not isinstance(part, Module):
+                raise DTypeError(f"GAN: the {name} is a Module, got {part!r}")
+        if _size("GAN: classes", classes) == 1:
             raise OptionError(f"GAN: classes is 0 or at least 2, got {classes!r}")
         self.latent, self.game, self.classes = _size("GAN: latent", latent, 1), _game(game), classes
         self.generator, self.discriminator = generator, discriminator
@@ -124,7 +128,7 @@ class GAN(Module):
 
     def sample(self, n: int, y: Any = None, generator: Generator | None = None) -> Tensor:
         """n draws of x, in evaluation mode, unrecorded"""
-        was = self.generator.training
+        n, was = _size("GAN.sample: n", n), self.generator.training
         self.generator.eval()
         try:
             with no_grad():
@@ -160,7 +164,11 @@ class GameHistory:
             return "no epoch was played"
         last = slice(-max(1, len(self.accuracy) // 10), None)
         right, covered = float(np.mean(self.accuracy[last])), float(np.mean(self.coverage[last]))
-        slope, greatest = float(np.mean(self.generator_gradient[last])), max(self.generator_gradient)
+        gradients = np.array(self.generator_gradient)  # NaN in an epoch without a step of G
+        if np.isnan(gradients).all():
+            return "no step of the generator was played"
+        greatest = float(np.nanmax(gradients))
+        slope = float(np.nanmean(gradients[last])) if not np.isnan(gradients[last]).all() else greatest
         facts = (
             f"D is right in {right:.0%}, G's gradient is {slope:.2g} (greatest {greatest:.2g}), coverage {covered:.0%}"
         )
@@ -181,6 +189,8 @@ def coverage(real: Any, fake: Any, k: int = 5) -> float:
     Source: Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020.
     """
     real, fake = asarray(real), asarray(fake)
+    if real.ndim < 1 or fake.ndim < 1 or not real.size or not fake.size:
+        raise ShapeError(f"coverage: wants examples, [n, …], got {list(real.shape)} and {list(fake.shape)}")
     a, b = (x.detach()._array.reshape(len(x), -1) for x in (real, fake))
     if not 1 <= k < len(a) or not len(b) or a.shape[1] != b.shape[1]:
         raise ShapeError(
@@ -212,7 +222,7 @@ def modes_covered(points: Any, centres: Any, std: float, within: float = 3.0) ->
 
     Shapes: points [n, d], centres [modes, d].
     """
-    x, c = (a.numpy() if isinstance(a, Tensor) else np.asarray(a) for a in (points, centres))
+    x, c = (asarray(a).numpy() for a in (points, centres))
     if x.ndim != 2 or c.ndim != 2 or x.shape[1] != c.shape[1] or not len(x):
         raise ShapeError(f"modes_covered: points [n, d] and centres [modes, d], got {list(x.shape)}, {list(c.shape)}")
     squared = ((x[:, None] - c) ** 2).sum(axis=2)
@@ -246,10 +256,13 @@ def train_gan(
     )
     penalty = (10.0 if wasserstein else 0.0) if penalty is None else penalty
     penalty_at = ("between" if wasserstein or not penalty else "real") if penalty_at is None else penalty_at
-    if penalty_at not in ("between", "real") or not penalty >= 0:
+    if penalty_at not in ("between", "real") or not (is_number(penalty) and penalty >= 0):
         raise OptionError(
             f'train_gan: penalty is not negative, penalty_at "between" or "real"; got {penalty!r}, {penalty_at!r}'
         )
+    epochs = _size("train_gan: epochs", epochs)
+    if optimizers is not None and not (isinstance(optimizers, (tuple, list)) and len(optimizers) == 2):
+        raise DTypeError(f"train_gan: optimizers are two, the generator's and the discriminator's; got {optimizers!r}")
     g_optimizer, d_optimizer = optimizers or (
         Adam(model.generator.parameters(), lr=2e-4, betas=(0.5, 0.999)),
         Adam(model.discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999)),
@@ -291,6 +304,14 @@ def train_gan(
         _note(history, model, stack(d_facts), stack(g_facts) if g_facts else None, concat(kept, axis=0), y, generator)
         if after is not None:
             after(history)
+    settled("train_gan", model)
+    if epochs and step < critic_steps:
+        warnings.warn(
+            f"train_gan: the generator made no step, for the discriminator made only {step}, and the generator's come "
+            f"after every {critic_steps} (critic_steps)",
+            TrainingWarning,
+            stacklevel=2,
+        )
     return history
 
 

@@ -26,6 +26,7 @@ from ..nn.module import _size
 from ..optim import Adam, Optimizer
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad
+from .probabilistic import unheard
 
 Make = Callable[[int], Any]
 Train = Callable[[Any, Tensor], Any]
@@ -56,6 +57,8 @@ def greedy_pretrain(
     x = matrix("greedy_pretrain", data)
     if not isinstance(layers, Sequence) or not layers:
         raise OptionError("greedy_pretrain: layers is a list of one greedy module or more, or of functions making them")
+    if train is not None and not callable(train):
+        raise DTypeError(f"greedy_pretrain: train is a function of a module and its inputs, got {train!r}")
     net = Pretrained()
     trained: list[Any] = []
     varied = len(x) > 1
@@ -153,6 +156,7 @@ def matrix(name: str, data: Any, width: int | None = None, check_finite: bool = 
     return x
 
 
+@unheard()
 def descend(
     module: Module, loss: Callable[..., Tensor], data: Sequence[Tensor], epochs: int = 10, batch_size: int = 100,
     optimizer: Optimize | Optimizer | None = None, generator: Generator | None = None,
@@ -160,11 +164,16 @@ def descend(
     """p ← p − update(∂ loss(batch …)/∂p) over shuffled batches of rows; returns the mean loss of each epoch
 
     `optimizer` is one, or makes one from the parameters; Adam with its defaults where none is given.
-    Raises: DivergenceError, with the epoch and the update, as soon as a loss is not finite.
+    Raises: DivergenceError, with the epoch and the update, as soon as a loss is not finite, or where weights are not
+    after the last update.
     """
     name = type(module).__name__
     epochs, batch_size = _size(f"{name}: epochs", epochs), _size(f"{name}: batch_size", batch_size, 1)
+    if generator is not None and not isinstance(generator, Generator):
+        raise DTypeError(f"{name}: generator is a Generator or None, got {generator!r}")
     if not isinstance(optimizer, Optimizer):
+        if optimizer is not None and not callable(optimizer):
+            raise DTypeError(f"{name}: optimizer is an Optimizer, or a function of the parameters, got {optimizer!r}")
         optimizer = Adam(module.parameters()) if optimizer is None else optimizer(module.parameters())
     n, history, step = len(data[0]), [], 0
     was_training = module.training
@@ -189,6 +198,9 @@ def descend(
             history.append(total / n)
     finally:
         module.train(was_training)
+    bad = next((where for where, p in module.named_parameters() if not _finite(p)), None)
+    if step and bad is not None:
+        raise DivergenceError(f"{name}: {bad} is not finite after {step} updates; try a smaller learning rate")
     return history
 
 

@@ -17,6 +17,7 @@ from ..errors import DivergenceError, DTypeError, OptionError, ShapeError
 from ..namespace import asarray, concat
 from ..nn import Module, Parameter
 from ..nn import functional as F
+from ..nn.module import _size
 from ..nn.utils import clip_grad_norm_
 from ..optim import Optimizer
 from ..random import Generator, default_generator
@@ -104,9 +105,8 @@ class NormalRegressor(Module):
     """
 
     def __init__(self, net: Module, targets: int = 1, noise: str | float = "each", least_std: float = 1e-3) -> None:
-        given = not isinstance(noise, str)
-        if (given and not 0 < float(noise) < math.inf) or not (given or noise in ("each", "shared")):
-            raise OptionError(f'NormalRegressor: noise is "each", "shared" or a positive number, got {noise!r}')
+        noise_of("NormalRegressor", noise, "each", "shared")
+        targets = _size("NormalRegressor: targets", targets, 1)
         if not least_std >= 0:
             raise OptionError(f"NormalRegressor: least_std must not be negative, got {least_std!r}")
         self.net, self.targets, self.noise, self.least_std = net, targets, noise, least_std
@@ -162,10 +162,8 @@ class NoisyClassifier(Module):
     """
 
     def __init__(self, net: Module, classes: int, samples: int = 10, *, generator: Generator | None = None) -> None:
-        if classes < 2 or samples < 1:
-            raise OptionError(
-                f"NoisyClassifier: wants 2 classes or more and 1 sample or more, got {classes!r} and {samples!r}"
-            )
+        classes = _size("NoisyClassifier: classes", classes, 2)
+        samples = _size("NoisyClassifier: samples", samples, 1)
         self.net, self.classes, self.samples, self.generator = net, classes, samples, generator
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -239,6 +237,25 @@ def with_labels(what: str, rows: Tensor, y: Any, classes: int) -> Tensor:
     return concat([rows, wrap(xp.tile(hot, (len(rows) // len(labels), 1)), None)], axis=-1)
 
 
+def noise_of(what: str, noise: Any, *names: str) -> Any:
+    """The noise, if it is one of these names or a positive number. Raises: OptionError."""
+    if noise in names if isinstance(noise, str) else is_number(noise) and 0 < noise < math.inf:
+        return noise
+    raise OptionError(f"{what}: noise is {', '.join(map(repr, names))} or a positive number, got {noise!r}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is one real number of Python's or NumPy's, and no truth value."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def settled(what: str, model: Module) -> None:
+    """Raises: DivergenceError where weights are not finite, as after a last update that no loss was computed from."""
+    bad = next((n for n, p in model.named_parameters() if not bool(space_of(p._array).isfinite(p._array).all())), None)
+    if bad is not None:
+        raise DivergenceError(f"{what}: {bad} is not finite after the last update. Try a smaller learning rate")
+
+
 def split(batch: Any) -> tuple[Any, Any]:
     """A batch (x, y), (x,) or x, as (x, y or None)."""
     if not isinstance(batch, (tuple, list)):
@@ -258,6 +275,8 @@ def update(
 
     Raises: DivergenceError for a loss, or gradients, that are not finite, naming the first layer concerned.
     """
+    if not isinstance(optimizer, Optimizer):
+        raise DTypeError(f"{what}: the optimizer is an Optimizer, got {optimizer!r}")
     optimizer.zero_grad()
     value = loss.item()
     norm = None

@@ -12,11 +12,12 @@ import numpy as np
 from ..errors import OptionError, ShapeError
 from ..namespace import concat, stack
 from ..nn import Module
+from ..nn.module import _size
 from ..optim import Adam, Optimizer
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad
 from .gan import _game, discriminator_loss, generator_loss
-from .probabilistic import as_data, split, unheard, update
+from .probabilistic import as_data, settled, split, unheard, update
 
 
 class Translation(NamedTuple):
@@ -87,8 +88,7 @@ class Pool:
     """
 
     def __init__(self, size: int = 50, generator: Generator | None = None) -> None:
-        if size < 0:
-            raise OptionError(f"Pool: size must not be negative, got {size!r}")
+        size = _size("Pool: size", size)
         self.size, self.generator, self.kept = size, generator, None
 
     kept: Tensor | None
@@ -139,6 +139,7 @@ def train_translation(
 
     Raises: OptionError, ShapeError for data that do not suit; DivergenceError, naming player and layer.
     """
+    epochs = _size("train_translation: epochs", epochs)
     makers, judges = _Both(model.to_b, model.to_a), _Both(model.judge_b, model.judge_a)
     g_optimizer, d_optimizer = optimizers or (
         Adam(makers.parameters(), lr=2e-4, betas=(0.5, 0.999)),
@@ -167,6 +168,7 @@ def train_translation(
             getattr(history, name).append(value)
         if after is not None:
             after(history)
+    settled("train_translation", model)
     return history
 
 

@@ -14,6 +14,7 @@ from ..backend import float32
 from ..errors import OptionError, ShapeError, TrainingWarning
 from ..namespace import asarray, broadcast_to, concat, stack
 from ..nn import Module, Parameter, Tanh
+from ..nn.module import _size
 from ..optim import Adam, Optimizer
 from ..random import Generator, default_generator
 from ..tensor import Tensor, no_grad, record_of, wrap
@@ -22,9 +23,11 @@ from .probabilistic import (
     as_data,
     bernoulli_log_density,
     log_mean,
+    noise_of,
     normal_divergence,
     normal_log_density,
     normals,
+    settled,
     split,
     unheard,
     update,
@@ -67,14 +70,14 @@ class VAE(Module):
         activation: Make = Tanh, *, encoder: Module | None = None, decoder: Module | None = None,
         least_std: float = 1e-2, generator: Generator | None = None, dtype: Any = float32, device: str = "cpu",
     ) -> None:  # fmt: skip
-        if len(sizes) < 2:
-            raise ShapeError(f"VAE: sizes are those of the data, of hidden layers, and of z, got {list(sizes)}")
+        if isinstance(sizes, str) or not isinstance(sizes, Sequence) or len(sizes) < 2:
+            raise ShapeError(f"VAE: sizes are those of the data, of hidden layers, and of z, got {sizes!r}")
+        sizes = [_size("VAE: a size", n, 1) for n in sizes]
+        classes = _size("VAE: classes", classes)
         if outputs not in ("bernoulli", "gaussian"):
             raise OptionError(f'VAE: outputs are "bernoulli" or "gaussian", got {outputs!r}')
-        given = not isinstance(noise, str)
-        if (given and not 0 < float(noise) < math.inf) or not (given or noise in ("each", "shared")):
-            raise OptionError(f'VAE: noise is "each", "shared" or a positive number, got {noise!r}')
-        if classes == 1 or classes < 0 or not least_std >= 0:
+        noise_of("VAE", noise, "each", "shared")
+        if classes == 1 or not least_std >= 0:
             raise OptionError(
                 f"VAE: classes is 0 or at least 2, and least_std not negative; got {classes!r} and {least_std!r}"
             )
@@ -105,9 +108,10 @@ class VAE(Module):
     def decode(self, z: Tensor, y: Any = None) -> tuple[Tensor, Any]:
         """What p(x | z) is made of: logits and None, or μ and ln σ    […, data]"""
         rows = z.reshape((-1, z.shape[-1]))
-        out = self.decoder(self._beside(rows, y)).reshape((*z.shape[:-1], -1))
+        out = self.decoder(self._beside(rows, y))
         if out.shape[-1] != self.data * (2 if self.twice else 1):
             raise ShapeError(f"VAE: the decoder of {self.data} data gave {out.shape[-1]} numbers")
+        out = out.reshape((*z.shape[:-1], out.shape[-1]))
         if self.outputs == "bernoulli":
             return out, None
         if self.twice:
@@ -148,6 +152,7 @@ class VAE(Module):
         """ln w = ln p(x | z) + ln p(z) − ln q(z | x) for z from q, whose mean weight is p(x)    [samples, batch]"""
         mean, log_std = self.encode(x, y)
         if noise is None:
+            samples = _size("VAE: samples", samples, 1)
             noise = normals((samples, *mean.shape), mean, generator)
         z = mean + _exp(log_std) * noise
         # ln q(z | x) in terms of ε, so that nothing is divided by a small σ
@@ -170,8 +175,7 @@ class VAE(Module):
 
     def log_likelihood(self, x: Any, y: Any = None, samples: int = 100, generator: Generator | None = None) -> Tensor:
         """`importance_bound` as an estimate of ln p(x), unrecorded, in pieces that fit the memory    [batch]"""
-        if samples < 1:
-            raise OptionError(f"VAE.log_likelihood: samples must be 1 or more, got {samples!r}")
+        samples = _size("VAE.log_likelihood: samples", samples, 1)
         x = self.check_data(x, "VAE.log_likelihood")
         labels = None if y is None else asarray(y, device=x.device)
         pieces = []
@@ -200,6 +204,7 @@ class VAE(Module):
         self, n: int, y: Any = None, *, mean: bool = False, z: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         """n draws of x; with `mean` E[x | z] of n draws of z, which is what pictures usually show    [n, data]"""
+        n = _size("VAE.sample: n", n)
         with no_grad():
             like = next(iter(self.parameters()))
             z = normals((n, self.latent), like, generator) if z is None else z
@@ -229,7 +234,10 @@ def binarized(x: Any, generator: Generator | None = None) -> Tensor:
 
     Source: Salakhutdinov and Murray, "On the quantitative analysis of deep belief networks", 2008.
     """
-    return _bernoulli(asarray(x), generator)
+    x = asarray(x)
+    if x.size and not (float(x.min()) >= 0 and float(x.max()) <= 1):  # NaN too
+        raise OptionError(f"binarized: probabilities are from 0 to 1, got {float(x.min()):.4g} to {float(x.max()):.4g}")
+    return _bernoulli(x, generator)
 
 
 # Training
@@ -259,6 +267,8 @@ def train_vae(
     TrainingWarning of a posterior collapse: at the end no z carries more than 0.01 nats.
     Raises: OptionError, ShapeError for data that do not suit; DivergenceError, naming the layer.
     """
+    epochs, samples = _size("train_vae: epochs", epochs), _size("train_vae: samples", samples, 1)
+    warm_up = _size("train_vae: warm_up", warm_up)
     if samples > 1 and warm_up:
         raise OptionError("train_vae: the importance-weighted bound has no divergence to warm up; leave out warm_up")
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
@@ -289,6 +299,7 @@ def train_vae(
         history.beta.append(beta)
         if after is not None:
             after(history)
+    settled("train_vae", model)
     if kept is not None and (most := float(latent_divergences(model, *kept).max())) < 0.01:
         warnings.warn(
             f"train_vae: posterior collapse: no dimension of z carries more than {most:.2g} nats, q(z | x) is the "

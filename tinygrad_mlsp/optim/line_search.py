@@ -37,17 +37,21 @@ def cubic_minimum(a: Point, b: Point, low: float | None = None, high: float | No
 
 def strong_wolfe(
     evaluate: Callable[[float], Point], start: Point, step: float, c1: float = 1e-4, c2: float = 0.9,
-    smallest: float = 0.0, evaluations: int = 25,
+    smallest: float = 0.0, evaluations: int = 25, rounding: float = 0.0,
 ) -> tuple[Point, int]:  # fmt: skip
     """A point with f(t) ≤ f(0) + c₁ t f'(0) and |f'(t)| ≤ c₂ |f'(0)|, or the best found; and how often f was asked.
 
     First the step grows until a minimum lies behind it, then the bracket shrinks, both by cubic interpolation.
-    `evaluate(t)` gives the Point at t. Brackets narrower than `smallest` are not searched.
+    `evaluate(t)` gives the Point at t. Brackets narrower than `smallest` are not searched. Values that differ by less
+    than `rounding` say nothing: there the first condition is f'(t) ≤ (2 c₁ − 1) f'(0), the same for a parabola.
 
-    Source: Nocedal and Wright, 2006, algorithms 3.5 and 3.6.
+    Source: Nocedal and Wright, 2006, algorithms 3.5 and 3.6; Hager and Zhang, "A new conjugate gradient method with
+    guaranteed descent and an efficient line search", 2005, for the condition by slopes.
     """
 
     def too_high(point: Point) -> bool:
+        if rounding and abs(point.f - start.f) <= rounding:
+            return not point.slope <= (2 * c1 - 1) * start.slope
         return not point.f <= start.f + c1 * point.t * start.slope  # what is not a number is too high as well
 
     def flat(point: Point) -> bool:
@@ -55,7 +59,8 @@ def strong_wolfe(
 
     previous, point, asked = start, evaluate(step), 1
     for grown in range(evaluations):
-        if too_high(point) or (grown > 1 and point.f >= previous.f) or (point.slope >= 0 and not flat(point)):
+        rising = grown > 1 and point.f >= previous.f + rounding
+        if too_high(point) or rising or (point.slope >= 0 and not flat(point)):
             bracket = [previous, point]
             break
         if flat(point):
@@ -80,7 +85,7 @@ def strong_wolfe(
             stuck = near
         point = evaluate(t)
         asked += 1
-        if too_high(point) or point.f >= low.f:
+        if too_high(point) or point.f >= low.f + rounding:
             high = point
             if high.f < low.f:
                 low, high = high, low

@@ -126,6 +126,7 @@ class LineSearch(WholeBatch):
 
     remembered: tuple[str, ...] = ("func_evals", "n_iter", "d", "t", "prev_flat_grad", "prev_loss")
     c2 = 0.9
+    roundings = 0  # by how many of its roundings a loss may seem higher where its slope says that it is lower
 
     def __init__(
         self, params: Iterable[Any], lr: float, max_iter: int, max_eval: int | None, tolerance_grad: float,
@@ -190,6 +191,7 @@ class LineSearch(WholeBatch):
                 point, asks = strong_wolfe(
                     lambda t, x=x, d=d: along(x, t, d), Point(0.0, loss, slope, g), t, c2=self.c2,  # type: ignore[misc]
                     smallest=small / size_of(d),
+                    rounding=self.roundings * float(xp.finfo(arena.values.dtype).eps) * abs(loss),
                 )  # fmt: skip
                 memory["t"], loss, g = point.t, point.f, point.known
                 t = point.t
@@ -307,6 +309,7 @@ class NonlinearCG(LineSearch):
 
     remembered = (*LineSearch.remembered, "since", "prev_slope")
     c2 = 0.1
+    roundings = 4
 
     def __init__(
         self, params: Iterable[Any], lr: float = 1.0, max_iter: int = 20, max_eval: int | None = None,
@@ -341,8 +344,11 @@ class NonlinearCG(LineSearch):
         return -g
 
     def _first_step(self, g: Any, slope: float) -> float:
-        memory, step = self._memory, super()._first_step(g, slope)
+        memory, lr = self._memory, self.param_groups[0]["lr"]
+        step = super()._first_step(g, slope)
         if "prev_slope" in memory and slope:  # as much as the last step changed to first order
-            step = min(self.param_groups[0]["lr"] * 10.0, memory["t"] * memory["prev_slope"] / slope)
+            step = min(lr * 10.0, memory["t"] * memory["prev_slope"] / slope)
+            if not step > 0:  # the last search found nothing better: that of a first iteration
+                step = min(1.0, 1.0 / float(space_of(g).sum(space_of(g).abs(g)))) * lr
         memory["prev_slope"] = slope
         return step

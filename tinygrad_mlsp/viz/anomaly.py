@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from ..backend import space_of, to_numpy
-from ..errors import Error, NonFiniteError, OptionError
+from ..errors import NonFiniteError
 from ..interpret.formula import formula
 from ..op import Operation
 from ..recipe import Node as TapeNode
 from ..tensor import Tensor
 from .dot import path, visible
 from .tape import Trace, whole
-from .walk import arguments_kept, named_arguments, options_kept, result_kept
+from .walk import UNWRITTEN, arguments_kept, lacks, named_arguments, options_kept, result_kept, usual
 
 _HERE = str(Path(__file__).resolve().parents[1])
 _SHOWN, _BACK = 3, 6  # offending entries, and operations upstream, that a report names
@@ -46,26 +46,26 @@ class detect_anomaly(Trace):
     """Raises NonFiniteError at the first operation, forward or backward, that makes a NaN or an infinity of what was
     fine; see the top of this file. An input or a parameter that is NaN before anything is done with it is told as such.
 
-    `model` names the modules and parameters where only parts of it are called. With infinities=False only NaN counts;
-    infinities that are put in on purpose, such as the −inf of a mask, never do.
+    What wants no gradient is not recorded, so not looked at: data before the first parameter, all under no_grad(), and
+    other threads. `model` names the modules and parameters where only parts of it are called. With infinities=False
+    only NaN counts; infinities that are put in on purpose, such as the −inf of a mask, never do.
     """
 
     def __init__(self, model: Any = None, *, infinities: bool = True) -> None:
-        if isinstance(model, bool) or (model is not None and not hasattr(model, "named_parameters")):
-            raise OptionError(f"detect_anomaly: model is a Module, to name things by; got {model!r}")
         super().__init__(model)
         self.infinities = infinities
         self._lines: dict[int, tuple[str, int]] = {}
+        self._quiet: list[Any] = []
         self._from: dict[int, TapeNode] = {}  # who gave a node its gradient last
 
     def __enter__(self) -> detect_anomaly:
         super().__enter__()
-        self._quiet = np.errstate(all="ignore")  # the report says more
-        self._quiet.__enter__()
+        self._quiet.append(np.errstate(all="ignore"))  # the report says more
+        self._quiet[-1].__enter__()
         return self
 
     def __exit__(self, *problem: Any) -> None:
-        self._quiet.__exit__(*problem)
+        self._quiet.pop().__exit__(*problem)
         super().__exit__(*problem)
 
     def _bad(self, array: Any) -> bool:
@@ -229,10 +229,13 @@ def _written(node: TapeNode) -> Any:
     sample = [given.get(name) for name in op.arguments]
     while sample and sample[-1] is None:
         sample.pop()
-    for attempt in ((tuple(sample), options_kept(node)), ((), {})):
+    options = options_kept(node)
+    if lacks(op, options):
+        return None
+    for attempt in ((tuple(sample), options), *([((), {})] if usual(op, options) else [])):
         try:
             return formula(op, *attempt[0], **attempt[1])
-        except (Error, ValueError, TypeError, IndexError, KeyError, AttributeError):
+        except UNWRITTEN:
             continue
     return None
 

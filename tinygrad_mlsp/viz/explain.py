@@ -127,7 +127,7 @@ class Explanation:
             put = template.filled(text.split(" = ", 1)[1], lambda *hole: self._numbers(step, *hole))
         except _NotANumber:
             return ""
-        put = _BETWEEN.sub(" · ", put)
+        put = _TWICE.sub(r"(\1)", _BETWEEN.sub(" · ", put))
         return "" if put in (_number(result), _bracketed(result)) else f"{put} = "
 
     # The parts
@@ -143,23 +143,29 @@ class Explanation:
             line = Line(
                 formula,
                 self._filled(step, latex.formula.forward, "latex") if latex else "",
-                put + self._value(step.value, step),
+                put + self._value(step.value, step) if len(step.results) == 1 else "",
             )
-        return Part(step.letter, (line,), path(step.scope))
+        each = enumerate(step.results, 1) if len(step.results) > 1 else ()
+        parts = (Line(f"{step.letter},{i}", _latex_letter(f"{step.letter},{i}", ""), _kept(v)) for i, v in each)
+        return Part(step.letter, (line, *parts), path(step.scope))
 
     def _backward(self, step: Step) -> Part:
         lines = []
         upstream = barred(step.letter, "bar")
-        incoming = [g for g in step.upstream if g is not None]
         users = self.walk.users(step.id)
         came = [a.contribution for _, a in users if a.contribution is not None]
         if not came:
-            remark = "the start: ∂L/∂L" if step.gradient is not None and step.gradient.entries == (1,) else "the start"
+            remark = "the start: ∂L/∂L" if any(g and g.entries == (1,) for g in step.upstream) else "the start"
         elif len(came) > 1:
             remark = "summed over " + " and ".join(s.letter for s, a in users if a.contribution is not None)
         else:
             remark = ""
-        lines.append(Line(upstream, _latex_letter(step.letter, "bar"), " and ".join(map(_shown, incoming)), remark))
+        for i, came_here in enumerate(step.upstream, 1):
+            if came_here is not None:
+                number = f",{i}" if len(step.upstream) > 1 else ""
+                lines.append(
+                    Line(upstream + number, _latex_letter(step.letter + number, "bar"), _shown(came_here), remark)
+                )
         text, latex = step.template(), step.template("latex")
         for argument in step.arguments:
             if argument.contribution is None:
@@ -207,6 +213,8 @@ class Explanation:
                 remark = f"{terms}: a sum over the {len(paths)} paths"
             elif len(paths) > 1:
                 remark = f"summed over {len(paths)} paths"
+            if isinstance(next(iter(leaf.gradient.entries), None), complex):
+                remark = "; ".join([*([remark] if remark else []), "conjugated, as .grad is"])
             name = f" ({visible(leaf.name, 60)})" if leaf.name and leaf.name != leaf.letter else ""
             lines.append(
                 Line(
@@ -224,9 +232,7 @@ class Explanation:
         return _number(argument.value) if argument.value is not None and argument.value.size == 1 else argument.name
 
     def _value(self, value: Value | None, step: Step) -> str:
-        if value is None:
-            return f"{_shape(step.shape)}, its values not kept"
-        return _shown(value)
+        return f"{_shape(step.shape)}, its values not kept" if value is None else _shown(value)
 
     # Written
 
@@ -347,6 +353,7 @@ def barred(name: str, mark: str) -> str:
 
 
 _BETWEEN = re.compile(r"(?<=[\d)⁰¹²³⁴⁵⁶⁷⁸⁹]) (?=[\d(])")  # two numbers side by side
+_TWICE = re.compile(r"\(\(([^()]*)\)\)")  # ((−0.7))
 _NORMAL = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
@@ -356,8 +363,9 @@ _IN_LATEX = {
 
 
 def _latex_letter(name: str, mark: str) -> str:
-    head = name.rstrip("₀₁₂₃₄₅₆₇₈₉")
-    number = name[len(head) :].translate(_NORMAL)
+    letter = re.fullmatch(r"(.*?)([₀-₉]*)(,\d+)?", name, re.DOTALL)
+    assert letter is not None
+    head, number = letter[1], (letter[2] + (letter[3] or "")).translate(_NORMAL).lstrip(",")
     head = "".join(_IN_LATEX.get(c, c) for c in visible(head, 60))
     if len(head) > 1 and not head.replace(".", "").replace("-", "").isdigit():
         head = rf"\mathrm{{{head}}}"
@@ -400,6 +408,10 @@ def _shown(value: Value) -> str:
     more = ", …" if value.size > min(len(value.entries), 6) else ""
     norm = "" if math.isnan(value.norm) else f", norm {_plain(value.norm)}"
     return f"[{entries}{more}] {_shape(value.shape)}{norm}" + (f", {value.odd} not finite" if value.odd else "")
+
+
+def _kept(value: Value | None) -> str:
+    return "not kept" if value is None else _shown(value)
 
 
 def _gain(argument: Argument) -> str:

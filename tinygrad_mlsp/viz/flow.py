@@ -274,6 +274,8 @@ class Flow:
         self._units(seen, row, op, x._array)
 
     def _units(self, seen: _Pass, row: str, op: str, y: Any) -> None:
+        if not y.size:
+            return
         xp = space_of(y)
         self._acts[row] = op
         if op != "relu":

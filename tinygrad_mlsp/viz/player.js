@@ -139,9 +139,9 @@
       if (letter === "y") return pick((mark ? s.upstream : s.results)[no === "" ? 0 : Number(no) - 1]);
       const a = argumentOf(s, letter, no);
       return pick(a ? (mark ? a.came : a.value) : null);
-    }).replace(/([\d)⁰¹²³⁴-⁹]) (?=[\d(])/g, "$1 · ");
+    }).replace(/([\d)⁰¹²³⁴-⁹]) (?=[\d(])/g, "$1 · ").replace(/\(\(([^()]*)\)\)/g, "($1)");
     const size = sizeOf(result);
-    if (!fine || (size > 1 && k >= result[0].length)) return null;
+    if (!fine || (size > 1 && (k >= result[0].length || !s.args.some((a) => a.local)))) return null;
     const came = number(result[0][size === 1 ? 0 : k]);
     return put === came || put === `(${came})` ? came : `${put} = ${came}`;
   }
@@ -158,12 +158,13 @@
   const help = el("dialog", { id: "help" }, el("h2", {}, "Keys"),
     el("table", {}, ...[["→ or l", "next step"], ["← or h", "step before"], ["Home, End", "first, last step"], ["b", "start of the backward pass"],
       ["space", "play, stop"], ["o or Enter", "open the fold that we are at"], ["c", "close the fold around us"], ["e", "next entry of the arrays"],
+      ["↑, ↓", "in the list on the left: the row above, below; Enter goes there"],
       ["/", "search; Enter for the next hit, Shift+Enter for the one before"], ["t", "the walk as text, and back"], ["d", "light or dark"], ["?", "this"]]
       .map(([key, what]) => el("tr", {}, el("th", {}, key), el("td", {}, what)))),
     el("form", { method: "dialog" }, el("button", {}, "close")));
   const tree = el("nav", { id: "tree", "aria-label": "Steps, folded by module and time" });
   const map = el("section", { id: "map", "aria-label": "The graph, as it is folded", tabindex: 0 });
-  const detail = el("section", { id: "detail", "aria-label": "This step" });
+  const detail = el("section", { id: "detail", "aria-label": "This step", tabindex: -1 });
   const words = el("section", { id: "walk", hidden: true, "aria-label": "The walk as text", tabindex: 0 });
   const textButton = el("button", { id: "text", "aria-pressed": "false", title: "The walk as text (t)", onclick: () => toggleText() }, "text");
   app.append(
@@ -199,18 +200,29 @@
   }
   function drawRows() {
     const from = Math.max(0, Math.floor(tree.scrollTop / ROW) - 5), to = Math.min(listed.length, from + Math.ceil((tree.clientHeight || 600) / ROW) + 10);
+    const held = rows.contains(document.activeElement) ? document.activeElement.dataset.k : null;
     rows.replaceChildren();
     for (let k = from; k < to; k++) {
       const [u, depth] = listed[k];
       const now = u >= 0 ? u === unit() : u === unit() && !folds[-1 - u].open;
       const text = u >= 0 ? [el("span", { class: "mono" }, steps[u].letter), el("span", { class: "op" }, steps[u].op)]
         : [el("span", {}, folds[-1 - u].open ? "▾" : "▸"), el("span", {}, folds[-1 - u].label), el("span", { class: "op" }, `${folds[-1 - u].last - folds[-1 - u].first + 1}`)];
-      rows.append(el("button", { class: now ? "row now" : "row", role: "treeitem", tabindex: now ? 0 : -1, "aria-level": depth + 1,
+      rows.append(el("button", { class: now ? "row now" : "row", role: "treeitem", tabindex: now ? 0 : -1, "data-k": k,
+        "aria-label": u >= 0 ? `${steps[u].letter} = ${steps[u].op}` : `${folds[-1 - u].label}, ${folds[-1 - u].last - folds[-1 - u].first + 1} operations`, "aria-level": depth + 1,
         "aria-expanded": u >= 0 ? null : String(folds[-1 - u].open), "aria-current": now ? "step" : null,
         style: `position:absolute;top:${k * ROW}px;padding-left:${0.5 + 0.8 * depth}rem`,
         onclick: () => { stop(); if (u >= 0) goTo(u); else fold(-1 - u, !folds[-1 - u].open); } }, ...text));
     }
+    if (held !== null) focusRow(held);
   }
+  function focusRow(k) { const found = rows.querySelector(`[data-k="${k}"]`); if (found) found.focus({ preventScroll: true }); }
+  rows.addEventListener("keydown", (e) => { // the list by itself; its rows are made as they come into sight
+    const way = { ArrowDown: 1, ArrowUp: -1 }[e.key], k = Number(document.activeElement.dataset.k) + way;
+    if (!way || e.ctrlKey || e.metaKey || e.altKey || !(k >= 0 && k < listed.length)) return;
+    if (k * ROW < tree.scrollTop) tree.scrollTop = k * ROW;
+    if ((k + 1) * ROW > tree.scrollTop + tree.clientHeight) tree.scrollTop = (k + 1) * ROW - tree.clientHeight;
+    drawRows(); focusRow(k); e.preventDefault();
+  });
 
   // The drawing in the middle: layers by the longest path, each as near to its neighbours as may be
   let boxes = new Map(), lines = [];
@@ -395,7 +407,7 @@
       out.push(el("h3", {}, "one entry, by every path"), el("div", {}, "entry ", el("button", { id: "entry", title: "next entry (e)", onclick: () => { entry += 1; refresh(); } }, String(k)),
         el("span", { class: "soft" }, ` of the first ${kept}; its value is ${leaf.value && k < leaf.value[0].length ? number(leaf.value[0][k]) : "not kept"}`)));
       const parts = uses.filter(([, a]) => a.came && k < a.came[0].length);
-      out.push(el("table", {}, ...parts.slice(0, 200).map(([j, a]) => row(el("span", {}, "by ", link(j), ` ${steps[j].op}`), number(a.came[0][k]))), row("sum", number(leaf.grad[0][k]))));
+      out.push(el("table", {}, ...parts.slice(0, 200).map(([j, a]) => row(el("span", {}, "by ", link(j), ` ${steps[j].op}`), number(a.came[0][k]))), row(String(leaf.grad[0][k]).endsWith("j") ? "sum, conjugated as .grad is" : "sum", number(leaf.grad[0][k]))));
     }
     const { count, some } = paths(i);
     out.push(el("h3", {}, "paths to L"), el("p", {}, `${count > 1e15 ? "more than 10¹⁵" : count.toLocaleString("en")} path${count === 1 ? "" : "s"}${count > some.length ? `; the first ${some.length}:` : ":"}`));
@@ -423,7 +435,7 @@
     const size = (v) => (v ? (sizeOf(v) === 1 ? Math.abs(Number(v[0][0])) : Number(v[2])) : 0);
     for (let i = a; i <= b; i++) {
       for (const [j, k] of users[i]) if (j > b) enters = Math.hypot(enters, size(steps[j].args[k].came));
-      if (i === N - 1) enters = Math.hypot(enters, size(steps[i].upstream[0]));
+      if (i === N - 1) enters = Math.hypot(enters, ...steps[i].upstream.map(size));
       for (const x of steps[i].args) if (x.source !== null && x.source < a) leaves_ = Math.hypot(leaves_, size(x.came));
     }
     detail.replaceChildren(el("h2", {}, label), el("div", { class: "soft" }, `${b - a + 1} operations, folded`),
@@ -440,11 +452,12 @@
     if (u < 0) return `${isBack() ? "Back" : "Forward"}, ${k + 1} of ${units.length}: ${folds[-1 - u].label}, ${last(u) - first(u) + 1} operations, folded.`;
     return stepSentence(u, isBack());
   }
+  const each = (s, values) => values.flatMap((v, r) => (v ? [`${s.letter},${r + 1}: ${valueText(v)}`] : [])); // several results
   function stepSentence(i, back) {
     const s = steps[i], formula = s.formula === null ? `${s.letter} = ${s.op}` : filled(s, data.formulas[s.formula][0]);
-    if (!back) return `Step ${i + 1} of ${N}, forward: ${formula}${s.scope ? `, in ${s.scope}` : ""}; it is ${valueText(s.results[0])}.`;
+    if (!back) return `Step ${i + 1} of ${N}, forward: ${formula}${s.scope ? `, in ${s.scope}` : ""}; ${s.results.length > 1 ? each(s, s.results).join(", ") : `it is ${valueText(s.results[0])}`}.`;
     const gone = s.args.filter((a) => a.came).map((a) => `${valueText(a.came)} goes to ${a.source === null ? a.letter : node(a.source).letter}`);
-    return `Step ${N - i} of ${N}, back: to ${s.letter} = ${s.op} came ${s.upstream[0] ? valueText(s.upstream[0]) : "nothing"}; ${gone.join("; ") || "nothing goes on"}.`;
+    return `Step ${N - i} of ${N}, back: to ${s.letter} = ${s.op} came ${(s.upstream.length > 1 ? each(s, s.upstream) : s.upstream.filter(Boolean).map(valueText)).join(", ") || "nothing"}; ${gone.join("; ") || "nothing goes on"}.`;
   }
   function refresh() {
     slider.max = total() - 1; slider.value = place;
@@ -453,7 +466,9 @@
     label.className = `phase ${isBack() ? "back" : "forward"}`;
     const at = listed.findIndex(([u]) => u === unit());
     if (at >= 0 && (at * ROW < tree.scrollTop || (at + 1) * ROW > tree.scrollTop + tree.clientHeight)) tree.scrollTop = at * ROW - tree.clientHeight / 2;
+    const held = detail.contains(document.activeElement) ? document.activeElement.id : null;
     drawRows(); paint(); show();
+    if (held !== null) (held && detail.querySelector(`#${held}`) || detail).focus({ preventScroll: true }); // what had the focus is made anew
     say.textContent = sentence();
   }
   function go(p) { chosen = null; place = Math.max(0, Math.min(total() - 1, p)); refresh(); }

@@ -513,6 +513,8 @@ def critical_points(
 
 def _many(f: Callable[[Tensor], Tensor], p: Tensor) -> Tensor:
     """f at all points p [2, …]."""
+    if not callable(f):
+        raise OptionError(f"the function must be one of a point p, written with p[0] and p[1]; got {f!r}")
     value = f(p)
     if not isinstance(value, Tensor) or value.shape != p.shape[1:]:
         got = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
@@ -605,7 +607,7 @@ def embed(data: Any, method: Literal["pca", "t-sne"] = "pca", *, seed: int = 0, 
     Raises: ShapeError; MissingDependency for t-SNE without scikit-learn.
     """
     x = np.asarray(to_numpy(_plain_array(data)), float)
-    x = x.reshape(len(x), -1) if x.ndim else x
+    x = x.reshape(len(x), -1) if x.size else x
     if x.ndim != 2 or x.shape[0] < 2 or x.shape[1] < 2:
         raise ShapeError(f"embed: wants two points or more, of two numbers or more each; got {list(x.shape)}")
     if not np.isfinite(x).all():

@@ -16,10 +16,12 @@ import math
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
-from ..backend import space_of
-from ..errors import DTypeError, GraphError
+from ..backend import norm_of
+from ..errors import DTypeError, GraphError, OptionError
 from ..modes import FULL, _mode, _observer
 from ..recipe import PART, FullRecipe, next_order
 from ..recipe import Node as TapeNode
@@ -29,14 +31,8 @@ from .graph import Edge, Graph, Node
 
 
 def norm(array: Any) -> float:
-    """√Σ|x|², scaled so that neither tiny nor huge entries are lost when squared."""
-    array = array._array if isinstance(array, Tensor) else array
-    xp = space_of(array)
-    size = xp.abs(xp.asarray(array))
-    top = float(size.max()) if size.size else 0.0
-    if top == 0.0 or top != top or top == float("inf"):
-        return top
-    return top * math.sqrt(float(((size / top) ** 2).sum()))
+    """√Σ|x|²; neither tiny nor huge entries are lost when squared."""
+    return float(norm_of(array._array if isinstance(array, Tensor) else array))
 
 
 class Trace:
@@ -55,10 +51,13 @@ class Trace:
         self._modules: dict[int, str] = {}
         self._tokens: list[Any] = []
         self._opened, self._closed = math.inf, math.inf
+        self._outer: Any = None  # who looked on before, and still does: detect_anomaly() around a trace
         if model is not None:
             self._learn_names(model)
 
     def _learn_names(self, model: Any) -> None:
+        if isinstance(model, type) or not hasattr(model, "named_parameters"):
+            raise OptionError(f"{type(self).__name__}: model is a Module, to name things by; got {model!r}")
         for name, inner in model.named_modules():
             self._modules.setdefault(id(inner), name)
         for name, parameter in model.named_parameters():
@@ -68,12 +67,15 @@ class Trace:
     def __enter__(self) -> Trace:
         self._opened = -next_order()
         _traces.append(weakref.ref(self))
-        self._tokens = [_observer.set(self), _mode.set(FULL)]
+        if _observer.get() is not self:
+            self._outer = _observer.get()
+        self._tokens += [_observer.set(self), _mode.set(FULL)]
         return self
 
     def __exit__(self, *_: Any) -> None:
         _mode.reset(self._tokens.pop())
         _observer.reset(self._tokens.pop())
+        self._outer = self._outer if self._tokens else None
         self._closed = -next_order()
 
     # Told by modules and recurrent loops
@@ -124,14 +126,19 @@ class Trace:
 
     def applied(self, node: TapeNode) -> None:
         """An operation has been computed; what is to be known of it, its node knows."""
+        if self._outer is not None:
+            self._outer.applied(node)
 
     def begin(self, nodes: dict[int, TapeNode]) -> None:
         """A sweep over these nodes starts."""
-        for order in sorted(nodes, reverse=True):
-            self._keep(nodes[order])
+        if self._outer is not None:
+            self._outer.begin(nodes)
+        self._keep_all(nodes)
 
     def edge(self, node: TapeNode, parent: TapeNode, part: Any, g: Any) -> None:
         """`part` of the cotangent goes from a node to a parent."""
+        if self._outer is not None:
+            self._outer.edge(node, parent, part, g)
         if node.recipe.op.several or isinstance(g, (dict, tuple)):
             gain = None
         else:
@@ -148,8 +155,17 @@ class Trace:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         self.graph()._repr_pretty_(printer, cycle)
 
+    def _keep_all(self, nodes: dict[int, TapeNode]) -> None:
+        for order in sorted(nodes, reverse=True):
+            self._keep(nodes[order])
+
     def _keep(self, node: TapeNode) -> None:
-        if node.order in self._nodes or node.recipe is PART:
+        if node.recipe is PART:  # the first result's shape stands for the operation's
+            made = self._nodes.get(whole(node).order)
+            if made is not None and not made.shape:
+                self._nodes[whole(node).order] = replace(made, shape=node.shape)
+            return
+        if node.order in self._nodes:
             return
         if node.recipe is None:
             name = self._names.get(node.order, "")
@@ -197,7 +213,7 @@ class Trace:
             _check_tensor(root)
             if root._node is None:
                 raise GraphError("graph: this tensor was not computed from anything that wants a gradient")
-            self.begin(reach([root._node]))
+            self._keep_all(reach([root._node]))
         edges = []
         for target, sources in self._edges.items():
             seen: dict[int, int] = {}
@@ -212,8 +228,18 @@ class Trace:
 
 
 def constant_order(array: Any) -> int:
-    """What stands for the order of an array that has no node."""
-    return -(1 << 62) - id(array)
+    """What stands for the order of an array that has no node: the same while the array lives, and never given again."""
+    known = _constants.get(id(array))
+    if known is None or known[0]() is not array:
+        known = _constants[id(array)] = weakref.ref(array), -(1 << 62) - next(_counter)
+        if len(_constants) % 1024 == 0:
+            for key in [key for key, (ref, _) in _constants.items() if ref() is None]:
+                del _constants[key]
+    return known[1]
+
+
+_constants: dict[int, tuple[weakref.ref[Any], int]] = {}
+_counter = count()
 
 
 def whole(node: TapeNode) -> TapeNode:

@@ -9,6 +9,7 @@ The explanations, the step player and the diff are made of these records; nothin
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import space_of, to_numpy
-from ..errors import Error, GraphError, OptionError
-from ..interpret.formula import LETTERS, Template, template
+from ..errors import Error, GraphError, OptionError, ShapeError
+from ..interpret.formula import EXAMPLES, LETTERS, Template, template
 from ..op import Operation
 from ..recipe import PART, FullRecipe
 from ..recipe import Node as TapeNode
@@ -63,7 +64,9 @@ def value_of(array: Any, keep: int = KEEP) -> Value:
     if array.size == 1:
         x = array.item()
         fine = math.isfinite(abs(x))
-        return Value(shape, dtype, (x,), abs(x), *((abs(x),) * 2 if array.dtype.kind == "c" else (x, x)), odd=not fine)
+        return Value(
+            shape, dtype, (x,), abs(x), *((abs(x),) * 2 if array.dtype.kind == "c" else (x, x)), odd=int(not fine)
+        )
     xp = space_of(array)
     entries = tuple(to_numpy(array.reshape(-1)[:keep]).tolist())
     if array.dtype.kind == "b" or not array.size:
@@ -130,7 +133,7 @@ class Leaf:
     name: str
     shape: tuple[int, ...]
     value: Value | None
-    gradient: Value | None
+    gradient: Value | None  # as `.grad` has it: of complex numbers the conjugate of the sum of what came back
 
 
 @dataclass(frozen=True, repr=False)
@@ -153,7 +156,15 @@ class Walk:
 
     def users(self, id: int) -> list[tuple[Step, Argument]]:
         """The steps that use a node, and as which argument: the paths on which its gradient comes back."""
-        return [(step, a) for step in self.steps for a in step.arguments if a.source == id]
+        return [*self._users.get(id, ())]
+
+    @cached_property
+    def _users(self) -> dict[int | None, list[tuple[Step, Argument]]]:
+        found: dict[int | None, list[tuple[Step, Argument]]] = {}
+        for step in self.steps:
+            for a in step.arguments:
+                found.setdefault(a.source, []).append((step, a))
+        return found
 
     def to_json(self) -> str:
         """Steps, leaves and graph as JSON; numbers are exact, formulas and options are texts."""
@@ -217,13 +228,18 @@ def walk(
     need was not kept, unless it was computed inside `viz.trace()`: such values are None. Hooks on tensors run as in any
     backward pass.
 
-    Raises: GraphError for a Tensor without a graph, or one that backward() has freed; OptionError unless keep ≥ 1.
+    Raises: GraphError for a Tensor without a graph, or one that backward() has freed; ShapeError for a gradient of
+    another shape; OptionError unless keep ≥ 1.
     """
     _check_tensor(root)
     if root._node is None:
         raise GraphError("walk: this tensor was not computed from anything that wants a gradient")
-    if keep is not None and keep < 1:
+    if root._node.recipe is None:
+        raise GraphError("walk: this tensor was not computed from anything: it is where a gradient arrives")
+    if keep is not None and not (isinstance(keep, int) and keep >= 1):
         raise OptionError(f"walk: keep is how many entries of an array are kept, at least 1; got {keep!r}")
+    if not isinstance(names or {}, Mapping) or not all(isinstance(name, str) for name in names or ()):
+        raise OptionError(f"walk: names are Tensors by what they are called, {{'h': h}}; got {names!r}")
     xp = space_of(root._array)
     if gradient is None:
         if root.shape:
@@ -232,7 +248,9 @@ def walk(
             )
         gradient = xp.ones_like(root._array)
     else:
-        gradient = Tensor(gradient, dtype=root.dtype, device=root.device)._array
+        gradient = _conjugated(Tensor(gradient, dtype=root.dtype, device=root.device)._array)
+        if gradient.shape != root.shape:
+            raise ShapeError(f"walk: gradient has shape {gradient.shape}, the tensor has shape {root.shape}")
     found = trace or containing(root._node.order) or Trace()
     if model is not None:
         found._learn_names(model)
@@ -243,7 +261,9 @@ def walk(
     watcher = _Watcher(keep)
     leaves = [n for n in nodes.values() if n.recipe is None]
     totals = backward([(root._node, gradient)], xp, retain=True, targets=leaves, observer=watcher)
-    arrived = {n.order: None if g is None else value_of(g, keep) for n, g in zip(leaves, totals, strict=True)}
+    arrived = {
+        n.order: None if g is None else value_of(_conjugated(g), keep) for n, g in zip(leaves, totals, strict=True)
+    }
     if root._node.recipe is not None and root._node.order not in watcher.upstream and root._node.recipe is not PART:
         watcher.upstream[root._node.order] = (value_of(gradient, keep),)
 
@@ -286,6 +306,11 @@ def walk(
         title,
     )
     return Walk(tuple(steps), tuple(ends), graph, title)
+
+
+def _conjugated(g: Any) -> Any:
+    """A complex gradient as `.grad` has it, of one as the sweep passes it on; and back."""
+    return g.conj() if g.dtype.kind == "c" else g
 
 
 class _Kept:
@@ -348,10 +373,13 @@ def result_kept(node: TapeNode) -> Any:
 
 
 def options_kept(node: TapeNode) -> dict[str, Any]:
-    """The options of an application, as far as they are known: all under full recording, else the defaults."""
+    """The options of an application: all under full recording, else those that its rules name."""
     if isinstance(node.recipe, FullRecipe):
         return dict(node.links[3])
-    return {}
+    recipe = node.recipe
+    kept = zip(recipe.captures, recipe.slots, node.links[recipe.lead :], strict=True)
+    found = {what: v for (what, _), slot, v in kept if slot[0] == "fact" and what in recipe.op.options}
+    return {"shape": node.shape, **found} if recipe.op.name in ("reshape", "broadcast_to") else found
 
 
 _SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -400,11 +428,34 @@ def _letters(records: dict[int, Node], orders: list[int], given: dict[int, str])
 
 
 _templates: dict[Any, tuple[Template | None, Template | None]] = {}
+UNWRITTEN = (Error, ValueError, TypeError, IndexError, KeyError, AttributeError)
+
+
+def lacks(op: Operation, options: dict[str, Any]) -> bool:
+    """Whether an option was not kept without which the formula would be that of something else."""
+    told = {o for o, default in op.options.items() if default is inspect.Parameter.empty or o == "axis"}
+    return not (told | EXAMPLES.get(op.name, ((), {}))[1].keys()) <= options.keys()
+
+
+def usual(op: Operation, options: dict[str, Any]) -> bool:
+    """Whether these options are those with which the operation is written where there is no sample."""
+    table = op.options | EXAMPLES.get(op.name, ((), {}))[1]
+    return all(same_option(v, table.get(o)) for o, v in options.items())
+
+
+def same_option(a: Any, b: Any) -> bool:
+    """Whether two options are equal; arrays, such as those that index, are the same only if they are one."""
+    try:
+        return a is b or bool(a == b)
+    except (ValueError, TypeError):
+        return False
 
 
 def _formulas(op: Operation, sample: list[Any], options: dict[str, Any]) -> tuple[Template | None, Template | None]:
     """The formula in text and in LaTeX, once for all applications of the same shapes and options."""
-    key = (op.name, repr(sample), repr(sorted(options.items(), key=lambda kv: kv[0])))
+    if lacks(op, options):
+        return None, None
+    key = (op, repr(sample), repr(sorted(options.items(), key=lambda kv: kv[0])))
     if key not in _templates:
         if len(_templates) > 4096:
             _templates.clear()
@@ -412,10 +463,10 @@ def _formulas(op: Operation, sample: list[Any], options: dict[str, Any]) -> tupl
         for style in ("text", "latex"):
             try:
                 made.append(template(op, *sample, style=style, **options))
-            except (Error, ValueError, TypeError, IndexError, KeyError, AttributeError):
+            except UNWRITTEN:
                 try:
-                    made.append(template(op, style=style))
-                except (Error, ValueError, TypeError, IndexError, KeyError, AttributeError):
+                    made.append(template(op, style=style) if usual(op, options) else None)
+                except UNWRITTEN:
                     made.append(None)
         _templates[key] = (made[0], made[1])
     return _templates[key]
@@ -491,7 +542,7 @@ def _step(
         sample.append(specs if listed else specs[0])
     while sample and sample[-1] is None:
         sample.pop()
-    shown = tuple((o, v) for o, v in options.items() if v != op.options.get(o))
+    shown = tuple((o, v) for o, v in options.items() if not same_option(v, op.options.get(o)))
     return Step(
         -order, op.name, record.scope, letters[order], tuple(arguments), shown, results, upstream,
         record.shape, trace.calls(order), _formulas(op, sample, options),
