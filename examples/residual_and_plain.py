@@ -24,7 +24,7 @@ NETS = [  # name, kind, depth, rate
 
 
 def main() -> None:
-    args = options(__doc__, seeds=1, epochs=15)
+    args = options(__doc__, seeds=3, epochs=15)
     started = time.perf_counter()
     x, y, test_x, test_y = mnist(args, 5000)
     curves: dict[str, list[float]] = {}

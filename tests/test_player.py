@@ -293,3 +293,14 @@ def test_twenty_thousand_nodes_stay_usable(browser: Browser, tmp_path: Path) -> 
     browser.key("ArrowRight", "t")
     assert browser.text("#walk").count("Step") == 400
     assert browser.complaints == []
+
+
+@needs_browser
+def test_two_gradients_to_one_argument_are_both_shown(browser: Browser, tmp_path: Path) -> None:
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    viz.play(lambda: (x * x).sum()).save(tmp_path / "two.html")
+    browser.open(tmp_path / "two.html")
+    browser.key("End")
+    notes = browser.evaluate("[...document.querySelectorAll('#map .small')].map(n => n.textContent)")
+    assert "2.236 and 2.236" in notes  # √5 each; their sum has √20
+    assert browser.complaints == []

@@ -25,9 +25,9 @@ from .tensor import Tensor, enable_grad, is_grad_enabled, no_grad
 
 __version__ = "0.1.0"
 __all__ = [
-    "Error", "Generator", "Tensor", "check", "checkpoint", "custom_vjp", "detect_anomaly", "enable_grad", "from_dlpack", "grad",
-    "hessian", "hvp", "interop", "is_grad_enabled", "jacobian", "jvp", "manual_seed", "namespace", "no_grad", "tensor",
-    "value_and_grad", "vjp",
+    "Error", "Generator", "Tensor", "check", "checkpoint", "custom_vjp", "detect_anomaly", "enable_grad", "from_dlpack",
+    "grad", "hessian", "hvp", "interop", "is_grad_enabled", "jacobian", "jvp", "manual_seed", "namespace", "no_grad",
+    "tensor", "value_and_grad", "vjp",
 ]  # fmt: skip
 
 _rooms = (
@@ -36,8 +36,8 @@ _rooms = (
 )  # fmt: skip
 
 _from = {
-    "detect_anomaly": "viz.anomaly", "Generator": "random", "manual_seed": "random", "check": "checking", "checkpoint": "custom", "custom_vjp": "custom",
-    "autocast": "amp",
+    "detect_anomaly": "viz.anomaly", "Generator": "random", "manual_seed": "random", "check": "checking",
+    "checkpoint": "custom", "custom_vjp": "custom", "autocast": "amp",
 }  # fmt: skip
 
 

@@ -14,6 +14,13 @@ from .functional.checks import number, tensor
 from .module import Module, Parameter, _size
 
 
+def _draw(weight: Tensor, padding_idx: int | None, generator: Generator | None) -> None:
+    init.normal_(weight, generator=generator)
+    if padding_idx is not None:
+        with no_grad():
+            weight[padding_idx] = 0.0
+
+
 class Embedding(Module):
     """y = weight[x]: a vector for each of `num_embeddings` things; equal to a linear layer on one-hot inputs
 
@@ -47,10 +54,7 @@ class Embedding(Module):
 
     def reset_parameters(self, generator: Generator | None = None) -> None:
         """Draws the table anew."""
-        init.normal_(self.weight, generator=generator)
-        if self.padding_idx is not None:
-            with no_grad():
-                self.weight[self.padding_idx] = 0.0
+        _draw(self.weight, self.padding_idx, generator)
 
     @classmethod
     def from_pretrained(
@@ -109,7 +113,9 @@ class EmbeddingBag(Module):
         self.weight = Parameter(empty((num_embeddings, embedding_dim), dtype or float32, device))
         self.reset_parameters(generator)
 
-    reset_parameters = Embedding.reset_parameters
+    def reset_parameters(self, generator: Generator | None = None) -> None:
+        """Draws the table anew."""
+        _draw(self.weight, self.padding_idx, generator)
 
     @classmethod
     def from_pretrained(

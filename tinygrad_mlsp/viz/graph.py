@@ -218,9 +218,7 @@ class Graph:
         """
         return self._drawn("svg", rankdir, scale, limit).decode()
 
-    def html(
-        self, *, rankdir: str = "TB", scale: tuple[float, float] | None = None, limit: int | None = LIMIT
-    ) -> str:
+    def html(self, *, rankdir: str = "TB", scale: tuple[float, float] | None = None, limit: int | None = LIMIT) -> str:
         """The drawing and the same in words, in one page that stands alone, in light and dark, without script.
 
         Raises: as `svg`.

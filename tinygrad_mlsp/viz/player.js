@@ -239,10 +239,11 @@
       const source = a.source >= N && users[a.source].length > SHARED ? `leaf${a.source}@${target}` : key(a.source);
       if (source === target) continue;
       const id = `${source}>${target}`;
-      if (!joined.has(id)) joined.set(id, { source, target, norm: 0, gain: a.gain, many: 0, from: a.source });
+      if (!joined.has(id)) joined.set(id, { source, target, norm: 0, norms: [], gain: a.gain, many: 0, from: a.source });
       const edge = joined.get(id);
       edge.many += 1;
-      edge.norm = Math.hypot(edge.norm, a.came ? (sizeOf(a.came) === 1 ? Math.abs(Number(a.came[0][0])) : Number(a.came[2])) : 0);
+      edge.norms.push(a.came ? (sizeOf(a.came) === 1 ? Math.abs(Number(a.came[0][0])) : Number(a.came[2])) : 0);
+      edge.norm = Math.hypot(edge.norm, edge.norms[edge.many - 1]);
     }
     lines = [...joined.values()];
     units.forEach((u, k) => {
@@ -326,7 +327,9 @@
       e.line.setAttribute("stroke-width", "");
       e.line.style.strokeWidth = seen ? `${(1 + 5 * e.at).toFixed(1)}px` : "";
       const gain = e.many === 1 && e.gain !== null && units[e.target] >= 0 && !e.leaf ? ` ×${number(e.gain)}` : "";
-      e.note.textContent = seen ? `${e.leaf ? "" : "‖·‖ "}${number(e.norm)}${gain}` : "";
+      // of x·x two gradients come back, whose norms do not make that of their sum
+      const came = units[e.target] >= 0 && e.many <= 3 ? e.norms.map(number).join(" and ") : number(e.norm);
+      e.note.textContent = seen ? `${e.leaf ? "" : "‖·‖ "}${came}${gain}` : "";
       e.line.classList.toggle("path", chosen !== null && e.from === chosen);
     }
     const box = chosen === null ? boxes.get(here) : [...boxes.values()].find((b) => b.leaf === chosen);
