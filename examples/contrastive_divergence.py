@@ -4,9 +4,9 @@ The same machine, the same number of updates and the same rate, which falls line
 does not stand: in a trial it ended 65 nats lower). The likelihood of the test images is −mean F − ln Z, with ln Z by
 annealed importance sampling. The reconstruction error does not tell the machines apart; their fantasies do.
 
-The estimate for the machine of persistent chains is the least sure, for a mode of it (see its fantasies) is found by few
-chains: at 2,000, 3,000 and twice at 8,000 temperatures ln Z was 448.0, 449.1, 448.3 and 448.0, of 1 to 10 effective
-chains of 100. So the verdict takes the upper end of ln Z, three standard errors up. With seed 0 the test images had
+The estimate for the machine of persistent chains is the least sure, for a mode of it (see its fantasies) is found by
+few chains: at 2,000, 3,000 and twice at 8,000 temperatures ln Z was 448.0, 449.1, 448.3 and 448.0, of 1 to 10
+effective chains of 100. So the verdict takes the upper end of ln Z, three standard errors up. With seed 0 the test images had
 −122.6 nats by CD-1, −122.1 by CD-3 and −103.3 by persistent chains.
 
 Source: Tieleman, "Training restricted Boltzmann machines using approximations to the likelihood gradient", 2008;
