@@ -6,8 +6,8 @@ annealed importance sampling. The reconstruction error does not tell the machine
 
 The estimate for the machine of persistent chains is the least sure, for a mode of it (see its fantasies) is found by
 few chains: at 2,000, 3,000 and twice at 8,000 temperatures ln Z was 448.0, 449.1, 448.3 and 448.0, of 1 to 10
-effective chains of 100. So the verdict takes the upper end of ln Z, three standard errors up. With seed 0 the test images had
-−122.6 nats by CD-1, −122.1 by CD-3 and −103.3 by persistent chains.
+effective chains of 100. So the verdict takes the upper end of ln Z, three standard errors up. With seed 0 the test
+images had −122.6 nats by CD-1, −122.1 by CD-3 and −103.3 by persistent chains.
 
 Source: Tieleman, "Training restricted Boltzmann machines using approximations to the likelihood gradient", 2008;
 Salakhutdinov and Murray, "On the quantitative analysis of deep belief networks", 2008: CD1 −125.5, CD3 −105.5, CD25
