@@ -605,3 +605,12 @@ def test_take_along_axis_broadcasts(device: str) -> None:
     x, order = leaf(np.arange(6.0).reshape(2, 3), device), integers([[2, 0]], device)
     y, slope = slopes(lambda x: tg.take_along_axis(x, order, axis=1), x)
     assert y.tolist() == [[2, 0], [5, 3]] and slope.tolist() == [[1, 0, 1], [1, 0, 1]]
+
+
+def test_mean_and_variance_of_more_entries_than_float16_can_count(device: str) -> None:
+    x = tg.Tensor(np.ones(100_000, "float16"), requires_grad=True, device=device)
+    x.mean().backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), np.full(100_000, 1e-5), rtol=2e-3)
+    alternating = tg.Tensor(np.resize([0.0, 0.5], 100_000).astype("float16"), device=device)
+    assert alternating.var().item() == pytest.approx(0.0625, rel=2e-3)

@@ -49,8 +49,13 @@ def mean(xp, x, *, axis=None, keepdims=False):
 
 
 mean.adjoints(
-    x=lambda xp, g, x_shape, axis, keepdims: spread(xp, g / max_one(count(x_shape, axis)), x_shape, axis, keepdims)
+    x=lambda xp, g, x_shape, axis, keepdims: spread(xp, over(g, max_one(count(x_shape, axis))), x_shape, axis, keepdims)
 )
+
+
+def over(g: Any, n: float) -> Any:
+    """g/n, by way of 1/n where float16 cannot hold n"""
+    return g * (1 / n) if n > 65504 and g.dtype.itemsize == 2 else g / n
 
 
 def max_one(n: float) -> float:
@@ -78,7 +83,7 @@ def _centred(xp: Any, x: Any, axis: Any) -> Any:
 def var(xp, x, *, axis=None, correction=0, keepdims=False):
     """y = Σ (x − x̄)² / (n − correction)     ∂y/∂x = 2 (x − x̄)/(n − correction)"""
     d = _centred(xp, _real(x), axis)
-    return xp.sum(d * d, axis=axis, keepdims=keepdims) / _degrees(x.shape, axis, correction)
+    return over(xp.sum(d * d, axis=axis, keepdims=keepdims), _degrees(x.shape, axis, correction))
 
 
 def _var_slope(xp, x, axis, correction):
