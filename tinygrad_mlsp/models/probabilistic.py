@@ -24,7 +24,7 @@ from ..random import Generator, default_generator
 from ..tensor import Tensor, record_of, wrap
 
 _binary_cross_entropy, _logsumexp = record_of("binary_cross_entropy_with_logits"), record_of("logsumexp")
-_log_softmax, _exp, _softplus = record_of("log_softmax"), record_of("exp"), record_of("softplus")
+_log_softmax, _exp, _logaddexp = record_of("log_softmax"), record_of("exp"), record_of("logaddexp")
 LN_2PI = math.log(2 * math.pi)
 
 # Densities
@@ -92,6 +92,11 @@ def log_prior(parameters: Module | Iterable[Tensor], prior_std: float = 1.0) -> 
 # Nets with noise
 
 
+def floored(log_std: Tensor, least: float) -> Tensor:
+    """ln(σ + least)"""
+    return log_std if not least else _logaddexp(log_std, math.log(least))
+
+
 class NormalRegressor(Module):
     """y ~ N(μ(x), σ(x)²), with both from the net; or one learned σ a target, or a given one
 
@@ -123,17 +128,10 @@ class NormalRegressor(Module):
                 f"{2 * k if self.noise == 'each' else k} numbers, it gives {out.shape[-1]}"
             )
         if self.noise == "each":
-            return out[..., :k], self._floored(out[..., k:])
+            return out[..., :k], floored(out[..., k:], self.least_std)
         if self.noise == "shared":
-            return out, self._floored(self.log_std)
+            return out, floored(self.log_std, self.least_std)
         return out, asarray(math.log(float(self.noise)), dtype=out.dtype, device=out.device)
-
-    def _floored(self, log_std: Tensor) -> Tensor:
-        """ln(σ + least)"""
-        if not self.least_std:
-            return log_std
-        least = math.log(self.least_std)
-        return _softplus(log_std - least) + least
 
     def log_density(self, x: Tensor, y: Any) -> Tensor:
         """ln p(y | x)    [batch]"""

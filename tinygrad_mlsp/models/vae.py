@@ -22,6 +22,7 @@ from .mlp import MLP, Make
 from .probabilistic import (
     as_data,
     bernoulli_log_density,
+    floored,
     log_mean,
     noise_of,
     normal_divergence,
@@ -34,8 +35,7 @@ from .probabilistic import (
     with_labels,
 )
 
-_sigmoid, _exp, _softplus, _less = (record_of(name) for name in ("sigmoid", "exp", "softplus", "less"))
-_logaddexp = record_of("logaddexp")
+_sigmoid, _exp, _less = (record_of(name) for name in ("sigmoid", "exp", "less"))
 _ROWS = 1 << 13  # latent vectors that are decoded together
 
 
@@ -115,12 +115,8 @@ class VAE(Module):
         if self.outputs == "bernoulli":
             return out, None
         if self.twice:
-            return out[..., : self.data], self._floored(out[..., self.data :])
-        return out, self._floored(self.log_std) if self.noise == "shared" else math.log(float(self.noise))
-
-    def _floored(self, log_std: Tensor) -> Tensor:
-        """ln(σ + least)"""
-        return log_std if not self.least_std else _logaddexp(log_std, math.log(self.least_std))
+            return out[..., : self.data], floored(out[..., self.data :], self.least_std)
+        return out, floored(self.log_std, self.least_std) if self.noise == "shared" else math.log(float(self.noise))
 
     def _beside(self, rows: Tensor, y: Any) -> Tensor:
         return with_labels("VAE", rows, y, self.classes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +12,11 @@ from ..errors import DTypeError, ShapeError
 from ..random import Generator
 from ..tensor import Tensor
 from . import init
-from .container import ModuleList
 from .dropout import Dropout
 from .linear import Linear
 from .module import Module, _size
 from .norm import LayerNorm
-from .transformer import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer, activation_of
+from .transformer import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer, activation_of, copies
 
 
 class TransformerDecoderLayer(Module):
@@ -100,17 +98,7 @@ class TransformerDecoder(Module):
         self, decoder_layer: Module | Callable[[], Module], num_layers: int, norm: Module | None = None
     ) -> None:
         self.num_layers = _size("TransformerDecoder: num_layers", num_layers, 1)
-        if not callable(decoder_layer):
-            raise DTypeError(
-                f"TransformerDecoder: decoder_layer is a module, or a function that makes one, not {decoder_layer!r}"
-            )
-        if norm is not None and not isinstance(norm, Module):
-            raise DTypeError(f"TransformerDecoder: norm is a module or None, not {norm!r}")
-        self.layers = ModuleList(
-            copy.deepcopy(decoder_layer) if isinstance(decoder_layer, Module) else decoder_layer()
-            for _ in range(num_layers)
-        )
-        self.norm = norm
+        self.layers, self.norm = copies("TransformerDecoder: decoder_layer", decoder_layer, num_layers, norm)
 
     def forward(
         self, tgt: Tensor, memory: Tensor, tgt_mask: Tensor | None = None, memory_mask: Tensor | None = None,

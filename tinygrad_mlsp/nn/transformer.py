@@ -282,6 +282,17 @@ class TransformerEncoderLayer(Module):
         return "norm_first=True" if self.norm_first else ""
 
 
+def copies(
+    name: str, layer: Module | Callable[[], Module], number: int, norm: Module | None
+) -> tuple[ModuleList, Module | None]:
+    """So many copies of a layer, and the norm after them."""
+    if not callable(layer):
+        raise DTypeError(f"{name} is a module, or a function that makes one, not {layer!r}")
+    if norm is not None and not isinstance(norm, Module):
+        raise DTypeError(f"{name.partition(':')[0]}: norm is a module or None, not {norm!r}")
+    return ModuleList(copy.deepcopy(layer) if isinstance(layer, Module) else layer() for _ in range(number)), norm
+
+
 class TransformerEncoder(Module):
     """num_layers copies of a layer, one after the other, and a last norm
 
@@ -296,17 +307,7 @@ class TransformerEncoder(Module):
         enable_nested_tensor: bool = True, mask_check: bool = True,
     ) -> None:  # fmt: skip
         self.num_layers = _size("TransformerEncoder: num_layers", num_layers, 1)
-        if not callable(encoder_layer):
-            raise DTypeError(
-                f"TransformerEncoder: encoder_layer is a module, or a function that makes one, not {encoder_layer!r}"
-            )
-        if norm is not None and not isinstance(norm, Module):
-            raise DTypeError(f"TransformerEncoder: norm is a module or None, not {norm!r}")
-        self.layers = ModuleList(
-            copy.deepcopy(encoder_layer) if isinstance(encoder_layer, Module) else encoder_layer()
-            for _ in range(num_layers)
-        )
-        self.norm = norm
+        self.layers, self.norm = copies("TransformerEncoder: encoder_layer", encoder_layer, num_layers, norm)
 
     def forward(
         self, src: Tensor, mask: Tensor | None = None, src_key_padding_mask: Tensor | None = None,

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import operator
 import os
 import re
 from numbers import Real
@@ -17,20 +16,13 @@ import numpy as np
 
 from ..backend import norm_of, space_of, to_device
 from ..errors import DataError, OptionError
+from ..nn.module import _size
 from .loop import Callback, State
 from .tensorfile import as_path
 
 
 def _every(name: str, value: Any) -> int | None:
-    if value is None:
-        return None
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise OptionError(f"{name} must be a whole number of 1 or more, got {value!r}")
-    return number
+    return None if value is None else _size(name, value, 1)
 
 
 class _Monitor(Callback):

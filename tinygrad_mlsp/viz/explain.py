@@ -23,7 +23,7 @@ from ..tensor import Tensor
 from .dot import path, visible
 from .layout import target, write_whole
 from .tape import trace
-from .walk import KEEP, Argument, Step, Value, Walk, walk
+from .walk import Argument, Step, Value, Walk, walk
 
 _BAR = {"bar": "\u0304", "dot": "\u0307", "": ""}
 
@@ -442,5 +442,3 @@ table{border-collapse:collapse;width:100%}
 td{border-bottom:1px solid var(--line);padding:.25rem .5rem;vertical-align:top}
 td.f{font-family:ui-monospace,"DejaVu Sans Mono",monospace;width:45%}ol{padding-left:1.5rem}
 """
-
-__all__ = ["KEEP", "Explanation", "Line", "Part", "explain"]
